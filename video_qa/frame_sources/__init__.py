@@ -1,0 +1,64 @@
+"""Where frames come from: one class per kind of input, one line per kind here."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from video_qa.frame_request import FrameRequest
+from video_qa.frame_sources.decord_file import DecordSource
+from video_qa.frame_sources.image_folder import ImageFolderSource
+from video_qa.frame_sources.npy_array import NpyArraySource
+from video_qa.frame_sources.pyav_file import PyAVSource
+from video_qa.sampling import SAMPLING_RULES
+from video_qa.video_error import VideoError
+
+
+class FrameSource(Protocol):
+    """An opened input. `duration_seconds` is None where the file does not say."""
+
+    duration_seconds: float | None
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Sampled frames 0, 1, 2, ..., each uint8 (height, width, 3) RGB; called once.
+
+        Ends with the video, the clip or stop_index; raises VideoError where the file is damaged.
+        """
+        ...
+
+
+VIDEO_BACKENDS: dict[str, Callable[[FrameRequest], FrameSource]] = {
+    "pyav": PyAVSource,
+    "decord": DecordSource,
+}
+KINDS: dict[str, Callable[[FrameRequest], FrameSource]] = {
+    "folder": ImageFolderSource,
+    ".npy": NpyArraySource,
+}
+
+
+def open_source(request: FrameRequest, backend: str = "pyav") -> FrameSource:
+    """The source for `request.path`; `backend` reads what is neither a folder nor a .npy file."""
+    _check_name("sampling", request.sampling, SAMPLING_RULES)
+    _check_name("video backend", backend, VIDEO_BACKENDS)
+    if not request.path.exists():
+        raise VideoError(f"{request.path}: no such video file or folder")
+    source_class = KINDS.get(_kind(request.path), VIDEO_BACKENDS[backend])
+    source = source_class(request)
+    duration = source.duration_seconds
+    if request.clip is not None and duration is not None and request.clip[0] >= duration:
+        raise VideoError(
+            f"{request.path}: the clip starts at {request.clip[0]:g} s, "
+            f"but the video ends at {duration:g} s"
+        )
+    return source
+
+
+def _kind(path: Path) -> str:
+    return "folder" if path.is_dir() else path.suffix.lower()
+
+
+def _check_name(what: str, name: str, known: dict) -> None:
+    if name not in known:
+        raise VideoError(f"unknown {what} {name!r}; known: {', '.join(sorted(known))}")

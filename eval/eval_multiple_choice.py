@@ -1,0 +1,86 @@
+"""Evaluate multiple-choice results.
+
+    python eval/eval_multiple_choice.py {general|videomme|egoschema} --results_path results.csv
+
+Prints the report and writes it beside the results: eval_results.txt (general),
+eval_results_videomme.txt (videomme), submission.csv (egoschema); the numbers of each subcommand
+go to its own section of metrics.json. Runs no model.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instead of its parent
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from eval.egoschema import evaluate_egoschema
+from eval.files import merge_metrics, write_text
+from eval.general import evaluate_general
+from eval.reports import Report
+from eval.results_table import ResultsError, locate_results
+from eval.videomme import evaluate_videomme
+
+SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
+    "general": (evaluate_general, "accuracy overall, per task and per category"),
+    "egoschema": (evaluate_egoschema, "write submission.csv for the EgoSchema server"),
+    "videomme": (evaluate_videomme, "accuracy per duration: short, medium, long"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; `argv` excludes the program name.
+
+    Returns:
+        0, or 2 when the results cannot be evaluated or the report cannot be written.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.subcommand is None:
+        parser.print_help()
+        return 0
+    evaluate, _ = SUBCOMMANDS[args.subcommand]
+    path = locate_results(Path(args.results_path))
+    try:
+        publish(evaluate(path, getattr(args, "debug", False)), path.parent)
+    except ResultsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write beside {path}: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def publish(report: Report, folder: Path) -> None:
+    """Print `report`, then write its files and its section of metrics.json into `folder`."""
+    for line in report.lines:
+        print(line)
+    for name, text in report.files.items():
+        write_text(folder / name, text)
+        print(f"Evaluation report saved to: {folder / name}")
+    print(f"Metrics saved to: {merge_metrics(folder, report.section, report.metrics)}")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of the release."""
+    parser = argparse.ArgumentParser(description="Evaluate multiple-choice results.")
+    commands = parser.add_subparsers(dest="subcommand", metavar="{" + ",".join(SUBCOMMANDS) + "}")
+    for name, (_, help_text) in SUBCOMMANDS.items():
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.add_argument(
+            "--results_path",
+            required=True,
+            metavar="FILE",
+            help="results.csv of a run, or a single shard such as 1_0.csv",
+        )
+        if name != "egoschema":
+            command.add_argument(
+                "--debug", action="store_true", help="print the rows without a readable choice"
+            )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Task names of the benchmarks, and which benchmark a results table belongs to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from eval.files import read_json_object
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """The tasks of a benchmark in the order of its report, and its task categories, if any."""
+
+    title: str
+    tasks: tuple[str, ...] = ()
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def ordered(self, names: Sequence[str]) -> list[str]:
+        """Each of `names` once: the benchmark's order first, then unknown names by alphabet."""
+        known = [task for task in self.tasks if task in names]
+        return known + sorted(set(names) - set(known))
+
+
+OVO_CATEGORIES = {
+    "Real-Time Visual Perception": ("ACR", "ATR", "OJR", "STU", "OCR", "FPD"),
+    "Backward Tracing": ("EPM", "HLD", "ASI"),
+}
+OVO = Benchmark("OVOBench", sum(OVO_CATEGORIES.values(), ()), OVO_CATEGORIES)
+STREAMING = Benchmark(
+    "StreamingBench",
+    (
+        "Action Recognition",
+        "Attribute Recognition",
+        "Object Recognition",
+        "Spatial Understanding",
+        "Event Understanding",
+        "Text-Rich Understanding",
+        "Counting",
+        "Causal Reasoning",
+        "Clips Summarize",
+        "Prospective Reasoning",
+    ),
+)
+GENERAL = Benchmark("General")
+# Two of these are StreamingBench names too; knowing all twelve keeps the two benchmarks apart.
+VIDEOMME_TASKS = frozenset(
+    {
+        "Action Reasoning",
+        "Action Recognition",
+        "Attribute Perception",
+        "Counting Problem",
+        "Information Synopsis",
+        "OCR Problems",
+        "Object Reasoning",
+        "Object Recognition",
+        "Spatial Perception",
+        "Spatial Reasoning",
+        "Temporal Perception",
+        "Temporal Reasoning",
+    }
+)
+BENCHMARKS = {
+    "ovobench": OVO,
+    "streamingbench": STREAMING,
+    "videomme": GENERAL,
+    "mvbench": GENERAL,
+    "egoschema": GENERAL,
+    "rvs_ego": GENERAL,
+    "rvs_movie": GENERAL,
+}
+
+
+def dataset_beside(results_path: Path) -> str | None:
+    """The dataset key that config.json beside the results names; None when there is none."""
+    dataset = (read_json_object(results_path.parent / "config.json") or {}).get("dataset")
+    return dataset if isinstance(dataset, str) else None
+
+
+def find_benchmark(
+    dataset: str | None, task_names: Sequence[str], has_durations: bool
+) -> Benchmark:
+    """The benchmark of a known `dataset` key, else the one to which most task names belong.
+
+    Args:
+        dataset: key from config.json, or None.
+        task_names: the task of every row, "" for none.
+        has_durations: the table has the `duration_category` column, which only VideoMME has.
+    """
+    if dataset in BENCHMARKS:
+        return BENCHMARKS[dataset]
+    if has_durations:
+        return GENERAL
+    for benchmark in (OVO, STREAMING):
+        num_own = sum(name in benchmark.tasks for name in task_names)
+        num_videomme = sum(name in VIDEOMME_TASKS for name in task_names)
+        num_labelled = sum(name != "" for name in task_names)
+        if 2 * num_own > num_labelled and num_own >= num_videomme:
+            return benchmark
+    return GENERAL

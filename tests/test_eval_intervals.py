@@ -1,0 +1,105 @@
+"""Clustered intervals against hand arithmetic, t tables, and their own promise of coverage."""
+
+from math import sqrt
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.intervals import clustered_mean, stratified_mean, t_quantile
+
+
+def series(*values: float | str) -> pd.Series:
+    return pd.Series(list(values))
+
+
+# Two-sided 95 % points as printed in statistics textbooks.
+@pytest.mark.parametrize(
+    ("degrees", "expected"),
+    [(1, 12.706), (2, 4.303), (3, 3.182), (10, 2.228), (30, 2.042), (120, 1.980), (5000, 1.960)],
+)
+def test_t_quantile_agrees_with_the_printed_table(degrees: int, expected: float) -> None:
+    assert t_quantile(degrees) == pytest.approx(expected, abs=6e-4)
+
+
+def test_interval_by_hand() -> None:
+    # Videos a: 1, 0   b: 1, 1, 0   c: 0.  p = 3/6; cluster sums of (y - p)/6: 0, 1/12, -1/12.
+    estimate = clustered_mean(series(1, 0, 1, 1, 0, 0), series("a", "a", "b", "b", "b", "c"))
+    half_width = 4.30265 * sqrt(3 / 2 * (1 / 144 + 1 / 144))
+    assert estimate.mean == 0.5
+    assert (estimate.num_rows, estimate.num_clusters) == (6, 3)
+    assert estimate.low == pytest.approx(max(0, 0.5 - half_width), abs=1e-4)
+    assert estimate.high == pytest.approx(min(1, 0.5 + half_width), abs=1e-4)
+
+
+def test_one_question_per_video_is_the_textbook_standard_error() -> None:
+    values = series(*[1.0] * 30 + [0.0] * 70)
+    estimate = clustered_mean(values, pd.Series(range(100)))
+    half_width = 1.98422 * float(values.std(ddof=1)) / sqrt(100)
+    assert estimate.low == pytest.approx(0.3 - half_width, abs=1e-5)
+    assert estimate.high == pytest.approx(0.3 + half_width, abs=1e-5)
+
+
+def test_repeating_every_question_in_its_video_does_not_narrow_the_interval() -> None:
+    values, clusters = series(1, 0, 1, 1, 0, 1), series("a", "b", "c", "d", "e", "f")
+    once = clustered_mean(values, clusters)
+    tenfold = clustered_mean(
+        pd.concat([values] * 10, ignore_index=True), pd.concat([clusters] * 10, ignore_index=True)
+    )
+    assert (tenfold.low, tenfold.high) == pytest.approx((once.low, once.high))
+
+
+def test_stratified_mean_by_hand() -> None:
+    # x: 1, 0 (mean 1/2)   y: 1, 1, 0 (mean 2/3); equal weights: 7/12 where the plain mean is 3/5.
+    values, strata = series(1, 0, 1, 1, 0), series("x", "x", "y", "y", "y")
+    estimate = stratified_mean(
+        values, series("a", "b", "a", "b", "c"), strata, {"x": 0.5, "y": 0.5}
+    )
+    # w = 1/4 in x and 1/6 in y: a: 1/8 + 1/18, b: -1/8 + 1/18, c: -1/9.
+    squares = (1 / 8 + 1 / 18) ** 2 + (-1 / 8 + 1 / 18) ** 2 + (1 / 9) ** 2
+    assert estimate.mean == pytest.approx(7 / 12)
+    half_width = 4.30265 * sqrt(3 / 2 * squares)
+    assert estimate.low == pytest.approx(max(0, 7 / 12 - half_width), abs=1e-4)
+
+
+def test_one_video_has_no_interval() -> None:
+    estimate = clustered_mean(series(1, 0, 1), series("a", "a", "a"))
+    assert (estimate.low, estimate.high) == (None, None)
+    assert estimate.as_percent()["interval95_percent"] is None
+
+
+def test_all_right_is_not_certainty() -> None:
+    # Wilson at 10 of 10 is 1 / (1 + 1.96^2 / 10).
+    estimate = clustered_mean(series(*[1.0] * 10), pd.Series(range(10)))
+    assert estimate.high == pytest.approx(1)
+    assert estimate.low == pytest.approx(1 / (1 + 1.96**2 / 10), abs=1e-4)
+
+
+def test_strata_without_a_weight_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not match"):
+        stratified_mean(series(1, 0), series("a", "b"), series("x", "y"), {"x": 1.0})
+
+
+def test_coverage_on_correlated_questions() -> None:
+    # Each video is easy or hard as a whole, the case where unclustered intervals are far too short.
+    generator = np.random.default_rng(0)
+    clusters = pd.Series(np.repeat(np.arange(40), 5))
+    hits = 0
+    for _ in range(200):
+        difficulty = np.repeat(generator.choice([0.2, 0.9], size=40), 5)
+        estimate = clustered_mean(pd.Series((generator.random(200) < difficulty) * 1.0), clusters)
+        hits += bool(estimate.low <= 0.55 <= estimate.high)  # type: ignore[operator]
+    assert 180 <= hits <= 199  # 95 % of 200 is 190, three standard deviations are 9.2
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=40))
+def test_bounds_enclose_the_mean(rows: list[tuple[bool, int]]) -> None:
+    values = pd.Series([float(right) for right, _ in rows])
+    estimate = clustered_mean(values, pd.Series([video for _, video in rows]))
+    assert estimate.mean == pytest.approx(sum(right for right, _ in rows) / len(rows))
+    if estimate.low is not None and estimate.high is not None:
+        assert 0 <= estimate.low <= estimate.mean + 1e-12
+        assert estimate.mean - 1e-12 <= estimate.high <= 1

@@ -1,0 +1,96 @@
+"""Making room: when to prune, what to fold, when to renumber (paper sections 3.3 and 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from hermes.memory import StreamMemory
+from hermes.policies.base import Guidance, Policy
+from hermes.positions import PositionRule
+
+AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
+"""Layer -> guidance text  to  per-layer (n,) attention; supplied by the engine."""
+
+
+@dataclass(frozen=True)
+class Compression:
+    """What one compression did."""
+
+    entered: bool
+    """Whether prefix and visual tokens together exceeded the budget (the released trigger)."""
+    kept: Sequence[Tensor] | None = None
+    """Per layer the indices of the visual tokens that stayed; None if nothing was evicted."""
+    renumbered: bool = False
+
+
+def compress(
+    memory: StreamMemory,
+    policy: Policy,
+    rule: PositionRule,
+    max_positions: int,
+    attention_of: AttentionOf,
+) -> Compression:
+    """Bring every layer to its budget. Attention is asked for only if something is evicted.
+
+    As released, pruning is entered when prefix *and* visual tokens exceed `kv_size`, while the
+    budget counts visual tokens only; eager renumbering happens whenever pruning is entered.
+    """
+    config = policy.config
+    if not policy.evicts or memory.num_tokens <= config.kv_size:
+        return Compression(entered=False)
+    renumber = rule.renumber if _renumbers(memory, policy, max_positions) else None
+    if not policy.overflows(memory.num_visual):
+        if renumber:
+            memory.renumber(renumber)
+        return Compression(entered=True, renumbered=renumber is not None)
+    layers = range(memory.num_layers)
+    wanted = {layer: text for layer in layers if (text := policy.guidance(layer))}
+    kept = policy.select(memory, attention_of(wanted))
+    weighted = config.summary == "weighted"
+    summaries = [
+        memory.fold(layer, kept[layer], weighted=weighted) if policy.folds(layer) else None
+        for layer in layers
+    ]
+    memory.keep(kept, summaries, renumber)
+    return Compression(entered=True, kept=kept, renumbered=renumber is not None)
+
+
+def _renumbers(memory: StreamMemory, policy: Policy, max_positions: int) -> bool:
+    """Eager: always. Lazy: when a recorded position passes the model's limit less the margin."""
+    if policy.config.reindex == "eager":
+        return True
+    threshold = max_positions - policy.config.margin_for(max_positions)
+    if memory.position_bound - 1 <= threshold:
+        return False
+    return memory.measure_positions() - 1 > threshold
+
+
+def ensure_positions(
+    memory: StreamMemory, rule: PositionRule, max_positions: int, num_positions: float
+) -> None:
+    """Renumber before new tokens would reach the limit (the release checks only afterwards).
+
+    Args:
+        num_positions: positions the coming tokens need. Text needs no reserve: the compression
+            that follows keeps the margin free.
+
+    Raises:
+        ContextLimitError: not even gapless positions leave enough room.
+    """
+    limit = max_positions - num_positions
+    if memory.position_bound <= limit or memory.measure_positions() <= limit:
+        return
+    memory.renumber(rule.renumber)
+    if memory.measure_positions() > limit:
+        raise ContextLimitError(
+            f"the model's positions end at {max_positions}: {memory.num_tokens} tokens are in "
+            f"memory (next position {memory.position_bound:g}) and {num_positions:g} more "
+            "positions are needed. Use a policy that evicts, a smaller kv_size or smaller chunks"
+        )
+
+
+class ContextLimitError(RuntimeError):
+    """The model's position range would be left."""

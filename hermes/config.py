@@ -1,0 +1,151 @@
+"""Every constant of the method in one frozen dataclass, and the two profiles that fill it.
+
+`released` is what the published tables were made with, `paper` follows the paper's text where the
+two differ (probe, working-band weights). Every field can be set alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+FAMILIES = ("llava", "qwen")
+PROBES = ("embedding", "exact")
+REINDEX_MODES = ("lazy", "eager")
+SUMMARIES = ("mean", "weighted", "none")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """Constants of the memory. Ratios and weights lie in [0, 1]; sizes are tokens per layer.
+
+    A pair `(first, last)` runs linearly over the working band: `first` at its first layer, towards
+    `last`, which is reached where the long-term band begins.
+
+    Raises:
+        ValueError: a field is outside its range; the message names the field and the value.
+    """
+
+    kv_size: int
+    """Budget: visual tokens per layer, the protected prefix not counted."""
+    policy: str = "hermes"
+    """Name in `hermes.policies.POLICIES`."""
+    profile: str = "released"
+    """Where the defaults came from; recorded with every result."""
+
+    sensory_ratio: float = 0.1
+    """Share of layers, from the bottom, that form the sensory band (paper section 3.2)."""
+    long_term_ratio: float = 0.3
+    """Share of layers, from the top, that form the long-term band."""
+    sensory_recency_weight: float = 1.0
+    sensory_decay: float = 20.0
+    working_recency_weight: tuple[float, float] = (0.75, 0.15)
+    """Eq. 3: omega_0 and omega_0 - gamma."""
+    working_decay: tuple[float, float] = (20.0, 8.0)
+    """Recency decay k; the paper gives no number, these are the released ones."""
+    long_term_recency_weight: float = 0.0
+    long_term_decay: float = 0.0
+    smoothing: tuple[float, float, float] = (0.1, 0.3, 0.4)
+    """Eq. 5: lambda of the sensory, working and long-term band."""
+    min_max_epsilon: float = 1e-6
+
+    summary: str = "mean"
+    """How a long-term layer folds what it evicts: one of `SUMMARIES`."""
+    probe: str = "embedding"
+    """`embedding`: the guidance text's raw embeddings at every layer, no causal mask, as released.
+    `exact`: a true forward of the guidance text through all layers."""
+    reindex: str = "lazy"
+    """`lazy`: renumber positions only near the model's limit. `eager`: at every pruning."""
+    reindex_margin: int = 1024
+    """Lazy renumbering starts when a position passes `max_positions - margin`; see
+    `margin_for` for models whose whole range is below the margin."""
+    position_limit: int | None = None
+    """Positions stay below it; None is the model's own limit. Set it higher only to study what a
+    model does beyond its trained range."""
+    use_history: bool = True
+    """Whether the last question and answer steer the guidance texts."""
+
+    chunk_frames: int = 16
+    """Frames per unit of ingest; sizes the buffers."""
+    seed: int = 2024
+    """Seed of policies that draw."""
+
+    def __post_init__(self) -> None:
+        _check_positive_int("kv_size", self.kv_size)
+        _check_positive_int("chunk_frames", self.chunk_frames)
+        _check_positive_int("reindex_margin", self.reindex_margin, minimum=0)
+        _check_choice("probe", self.probe, PROBES)
+        _check_choice("reindex", self.reindex, REINDEX_MODES)
+        _check_choice("summary", self.summary, SUMMARIES)
+        for name in ("sensory_ratio", "long_term_ratio", "smoothing", "sensory_recency_weight"):
+            _check_unit_interval(name, getattr(self, name))
+        for name in ("working_recency_weight", "long_term_recency_weight"):
+            _check_unit_interval(name, getattr(self, name))
+        if self.sensory_ratio + self.long_term_ratio > 1:
+            raise ValueError(
+                "sensory_ratio + long_term_ratio must not exceed 1, got "
+                f"{self.sensory_ratio} + {self.long_term_ratio}"
+            )
+
+    @classmethod
+    def from_profile(
+        cls, profile: str = "released", *, family: str, kv_size: int, **overrides: Any
+    ) -> MemoryConfig:
+        """Build the configuration of a profile for a model family.
+
+        Args:
+            profile: one of `PROFILES`.
+            family: one of `FAMILIES`.
+            kv_size: visual tokens per layer.
+            overrides: any field; wins over the profile.
+
+        Raises:
+            ValueError: unknown profile, family or field (the message lists the known ones).
+        """
+        _check_choice("profile", profile, tuple(PROFILES))
+        _check_choice("family", family, FAMILIES)
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(overrides) - known):
+            raise ValueError(f"unknown memory option {unknown}; known: {', '.join(sorted(known))}")
+        chosen = {**PROFILES[profile][family], **overrides}
+        return cls(kv_size=kv_size, profile=profile, **chosen)
+
+    def margin_for(self, max_positions: int) -> int:
+        """Positions kept free before lazy renumbering starts, for a model of that range.
+
+        The margin also has to hold a question and its answer. A model whose whole range does not
+        exceed the released 1,024 would renumber at every step; for it an eighth is kept free.
+        """
+        if self.reindex_margin < max_positions:
+            return self.reindex_margin
+        return max_positions // 8
+
+
+_LLAVA_RELEASED: dict[str, Any] = {
+    "working_recency_weight": (1.0, 0.1),
+    "working_decay": (20.0, 0.5),
+}
+_PAPER: dict[str, Any] = {"probe": "exact"}
+
+PROFILES: dict[str, dict[str, dict[str, Any]]] = {
+    "released": {"llava": _LLAVA_RELEASED, "qwen": {}},
+    "paper": {"llava": _PAPER, "qwen": _PAPER},
+}
+"""Profile -> family -> fields that differ from the defaults (released constants: section 5.12 of
+the release notes; Eq. 3 for every family in `paper`)."""
+
+
+def _check_positive_int(name: str, value: object, minimum: int = 1) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+        raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
+
+
+def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def _check_unit_interval(name: str, value: float | tuple[float, ...]) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(0 <= number <= 1 for number in numbers):
+        raise ValueError(f"{name} must lie in [0, 1], got {value!r}")

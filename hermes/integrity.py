@@ -1,0 +1,70 @@
+"""The contracts of the memory, checked on its real tensors (design section 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from hermes.provenance import TEXT
+
+if TYPE_CHECKING:
+    from hermes.memory import StreamMemory
+
+
+class MemoryIntegrityError(RuntimeError):
+    """A contract of the memory does not hold; the message names it."""
+
+
+def check_integrity(memory: StreamMemory, max_positions: int | None = None) -> None:
+    """Raise `MemoryIntegrityError` unless every contract holds.
+
+    Args:
+        max_positions: the model's position limit; positions must stay below it.
+    """
+    for layer in range(memory.num_layers):
+        _check_finite(memory, layer)
+        _check_prefix(memory, layer)
+        _check_time_order(memory, layer)
+        _check_positions(memory, layer, max_positions)
+
+
+def _fail(layer: int, what: str) -> None:
+    raise MemoryIntegrityError(f"layer {layer}: {what}")
+
+
+def _check_finite(memory: StreamMemory, layer: int) -> None:
+    buffers, used = memory.layers[layer], slice(0, memory.num_tokens)
+    for name in ("keys", "values"):
+        if not torch.isfinite(getattr(buffers, name)[:, used]).all():
+            _fail(layer, f"{name} hold values that are not finite")
+    if buffers.num_rotated > memory.num_tokens:
+        _fail(layer, f"{buffers.num_rotated} rotated keys for {memory.num_tokens} tokens")
+
+
+def _check_prefix(memory: StreamMemory, layer: int) -> None:
+    prefix = memory.num_prefix
+    if (memory.provenance.frame[layer, :prefix] != TEXT).any():
+        _fail(layer, "a visual token stands in the prefix")
+    expected = torch.arange(prefix, device=memory.positions.device)
+    if (memory.positions[layer, :, :prefix] != expected).any():
+        _fail(layer, "the prefix has left its positions")
+
+
+def _check_time_order(memory: StreamMemory, layer: int) -> None:
+    frames = memory.provenance.frame[layer, memory.num_prefix : memory.num_tokens]
+    frames = frames[frames >= 0]
+    if (frames[1:] < frames[:-1]).any():
+        _fail(layer, "kept tokens are not in time order")
+
+
+def _check_positions(memory: StreamMemory, layer: int, max_positions: int | None) -> None:
+    largest = memory.positions[layer, :, : memory.num_tokens]
+    top = largest.max().item() if memory.num_tokens else -1
+    following = memory.next_position[layer].item()
+    if following <= top:
+        _fail(layer, f"next position {following} does not lie beyond {top}")
+    if following > memory.position_bound:
+        _fail(layer, f"position bound {memory.position_bound} lies below {following}")
+    if max_positions is not None and top >= max_positions:
+        _fail(layer, f"position {top} is not below the model's limit {max_positions}")

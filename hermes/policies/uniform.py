@@ -1,0 +1,43 @@
+"""Frames evenly spread over the stream: time, and nothing else, decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hermes.memory import StreamMemory
+from hermes.policies.base import Policy
+
+
+class Uniform(Policy):
+    """Drops whole frames until the rest fits, always the one whose neighbours are closest.
+
+    All layers agree, so the choice is made once, on the host; one wait for the device per chunk.
+    """
+
+    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """All tokens of the frames that stay."""
+        visual = slice(memory.num_prefix, memory.num_tokens)
+        frames = memory.provenance.frame[0, visual]
+        numbers, counts = frames.cpu().unique_consecutive(return_counts=True)
+        chosen = spread(numbers.tolist(), counts.tolist(), self.config.kv_size)
+        kept = torch.isin(frames, torch.tensor(chosen, device=frames.device)).nonzero().flatten()
+        return [kept] * memory.num_layers
+
+
+def spread(frames: list[int], counts: list[int], budget: int) -> list[int]:
+    """Thin ascending frame numbers until their token counts sum to at most `budget`.
+
+    The first and the last frame go last; among equals the earlier one goes first.
+
+    Examples:
+        >>> spread([0, 1, 2, 3, 4], [1] * 5, 3)
+        [0, 2, 4]
+    """
+    kept = list(zip(frames, counts, strict=True))
+    while sum(count for _, count in kept) > budget and len(kept) > 1:
+        gaps = [kept[i + 1][0] - kept[i - 1][0] for i in range(1, len(kept) - 1)]
+        del kept[gaps.index(min(gaps)) + 1 if gaps else 0]
+    return [frame for frame, _ in kept]

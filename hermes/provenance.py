@@ -1,0 +1,83 @@
+"""Where each remembered token came from: frame, moment, place in the frame, and its weight.
+
+Shapes: l layers, c capacity, q new tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+TEXT = -1
+"""Frame number of prompt tokens."""
+SUMMARY = -2
+"""Frame number of summary tokens."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Origin of q new visual tokens."""
+
+    frame: Tensor
+    """(q,) int64 number of the sampled frame, counted from the start of the stream."""
+    seconds: Tensor
+    """(q,) fp64 time of that frame in the stream."""
+    patch: Tensor
+    """(q,) int64 index of the token inside its frame (row by row)."""
+
+
+class ProvenanceBuffers:
+    """Origin of every token of every layer, in the order of the cache."""
+
+    def __init__(self, num_layers: int, capacity: int, device: torch.device) -> None:
+        def allocate(dtype: torch.dtype) -> Tensor:
+            return torch.zeros(num_layers, capacity, dtype=dtype, device=device)
+
+        self.frame = allocate(torch.int64)
+        self.seconds = allocate(torch.float64)
+        self.patch = allocate(torch.int64)
+        self.weights = allocate(torch.float32)
+
+    NAMES = ("frame", "seconds", "patch", "weights")
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes allocated."""
+        buffers = [getattr(self, name) for name in self.NAMES]
+        return sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+
+    def grow(self, capacity: int) -> None:
+        """Reallocate to `capacity` columns."""
+        for name in self.NAMES:
+            old = getattr(self, name)
+            new = old.new_zeros(old.shape[0], capacity)
+            new[:, : old.shape[1]] = old
+            setattr(self, name, new)
+
+    def write(self, slots: slice, origin: Provenance | None) -> None:
+        """Record the origin of new tokens, the same in every layer; None means text."""
+        self.weights[:, slots] = 1
+        if origin is None:
+            self.frame[:, slots] = TEXT
+            self.seconds[:, slots] = 0
+            self.patch[:, slots] = 0
+            return
+        self.frame[:, slots] = origin.frame
+        self.seconds[:, slots] = origin.seconds
+        self.patch[:, slots] = origin.patch
+
+    def write_summary(self, layer: int, slot: int, seconds: Tensor, weight: Tensor) -> None:
+        """Record a summary token: its mean time and the number of tokens it stands for."""
+        self.frame[layer, slot] = SUMMARY
+        self.patch[layer, slot] = 0
+        self.seconds[layer, slot] = seconds
+        self.weights[layer, slot] = weight
+
+    def gather(self, layer: int, start: int, source: Tensor) -> None:
+        """Move the tokens at `source` of one layer to `start` and following."""
+        stop = start + source.numel()
+        for name in self.NAMES:
+            row = getattr(self, name)[layer]
+            row[start:stop] = row.index_select(0, source)

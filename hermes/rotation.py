@@ -1,0 +1,29 @@
+"""Rotary position embedding applied at use: keys rest un-rotated, so a position is an integer.
+
+Shapes: g heads, n tokens, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Angles = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Positions (axes, n) -> cos and sin, each (n, d) fp32. Injected by the model family."""
+
+
+def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotate queries or keys (RoFormer Eq. 34, half-split layout of the Qwen2 family).
+
+    Args:
+        states: (g, n, d), any float dtype; the arithmetic is fp32.
+        cos, sin: (n, d) fp32.
+
+    Returns:
+        (g, n, d) in the dtype of `states`.
+    """
+    wide = states.float()
+    first, second = wide.chunk(2, dim=-1)
+    return (wide * cos + torch.cat((-second, first), dim=-1) * sin).to(states.dtype)

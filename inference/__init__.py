@@ -1,0 +1,18 @@
+"""Engines: a Hugging Face checkpoint plus the method = something that can watch and answer."""
+
+from inference.abstract_hermes import AbstractHermes
+from inference.errors import FrameError, ModelLoadError
+from inference.loading import load_model
+from inference.registry import FAMILIES, MODELS, ModelEntry
+from inference.timing import AnswerTiming
+
+__all__ = [
+    "FAMILIES",
+    "MODELS",
+    "AbstractHermes",
+    "AnswerTiming",
+    "FrameError",
+    "ModelEntry",
+    "ModelLoadError",
+    "load_model",
+]

@@ -1,0 +1,313 @@
+"""The streaming loop that all families share: start, watch a chunk, make room, answer, clear.
+
+Shapes: f frames, q visual tokens of a chunk, e embedding width, l layers, n visual tokens kept.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
+from hermes.policies import Guidance
+from hermes.positions import Placement, PositionRule
+from hermes.provenance import Provenance
+from inference.answering import AnswerLoop
+from inference.attention import choose_kernel
+from inference.decoder import Output, StreamDecoder
+from inference.errors import FrameError
+from inference.frames import to_frames
+from inference.guidance import PROBES
+from inference.processor import Processor
+from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
+from inference.released_names import ReleasedNames
+from inference.timing import AnswerTiming, Stopwatch
+
+logger = logging.getLogger(__name__)
+
+TEXT_RESERVE_TOKENS = 1024
+"""Room in the buffers for the longest prompt and answer; longer ones make the buffers grow."""
+
+
+@dataclass(frozen=True)
+class VisualChunk:
+    """A chunk of frames, ready for the decoder."""
+
+    features: Tensor
+    """(q, e)."""
+    placement: Placement
+    frames_per_step: int
+    """Frames that share their tokens: 1, or the temporal patch."""
+    tokens_per_step: int
+
+
+class AbstractHermes(ReleasedNames, ABC):
+    """One stream over a model that is injected; any number of streams share its weights."""
+
+    family: ClassVar[str]
+    """Name in `hermes.config.FAMILIES`."""
+    default_sample_fps: ClassVar[float]
+    init_prompt: ClassVar[str]
+    """Text before the first frame; its tokens are never evicted."""
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Processor,
+        config: MemoryConfig,
+        *,
+        sample_fps: float,
+        attn: str = "auto",
+    ) -> None:
+        """Wrap a loaded model; the memory is allocated when the first token arrives."""
+        self.model, self.processor, self.config = model, processor, config
+        self.sample_fps = sample_fps
+        self.text_config = model.config.get_text_config()
+        self.language_model: Any = model.model.language_model
+        weight = self.language_model.embed_tokens.weight
+        self.device: torch.device = weight.device
+        self.dtype: torch.dtype = weight.dtype
+        self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
+        self.decoder = StreamDecoder(self.language_model, kernel)
+        self.policy = make_policy(config, len(self.decoder.layers))
+        self.rule = self.position_rule()
+        self.max_positions = config.position_limit or self.text_config.max_position_embeddings
+        self._answering = AnswerLoop(self)
+        self._memory: StreamMemory | None = None
+        self._warned = False
+        self.clear_cache()
+
+    @abstractmethod
+    def position_rule(self) -> PositionRule:
+        """How this family counts positions."""
+
+    @abstractmethod
+    def watch(self, frames: Tensor) -> VisualChunk:
+        """Turn (f, H, W, 3) uint8 frames into features and their places."""
+
+    @abstractmethod
+    def tokens_per_step(self) -> int | None:
+        """Visual tokens per frame (or temporal patch), None where it depends on the frame size."""
+
+    def new_stream(self, config: MemoryConfig | None = None) -> AbstractHermes:
+        """Another stream, with its own memory, over the same weights."""
+        return type(self)(
+            self.model,
+            self.processor,
+            config or self.config,
+            sample_fps=self.sample_fps,
+            attn=self.attn,
+        )
+
+    @property
+    def memory(self) -> StreamMemory:
+        """The state of this stream; allocated on first use."""
+        if self._memory is None:
+            self._memory = self._allocate()
+        return self._memory
+
+    def clear_cache(self) -> None:
+        """Forget the stream and the dialogue; buffers are reused."""
+        if self._memory is not None:
+            self._memory.clear()
+        self.policy.reset()
+        self.conv_history: list[Turn] = []
+        self.total_processed_frames = 0
+        self.last_encoded_frames = 0
+        self.compression_seconds = 0.0
+        self.last_compression = Compression(entered=False)
+        self.last_timing: AnswerTiming | None = None
+        self._fresh = False
+        self._tokens_per_frame: float | None = None
+
+    def encode_init_prompt(self) -> None:
+        """Read the prompt before the first frame; from now on it is the protected prefix."""
+        self._answering.refuse_interruption()
+        self.read_text(self.init_prompt, output="none")
+        self.memory.close_prefix()
+        logger.debug("init prompt: %d tokens", self.memory.num_prefix)
+
+    def encode_video_chunk(
+        self, frames: Any, times_seconds: Sequence[float] | Tensor | None = None
+    ) -> None:
+        """Watch the next frames.
+
+        Args:
+            frames: (f, H, W, 3) or (f, 3, H, W) uint8, tensor or array; None or empty does nothing.
+            times_seconds: time of each frame in the stream; default: its number / sample_fps.
+
+        Raises:
+            FrameError: wrong type or shape, or a single frame larger than the budget.
+            ContextLimitError: the policy keeps everything and the model's range is full.
+        """
+        if frames is None or len(frames) == 0:
+            return
+        self._answering.refuse_interruption()
+        if not self.memory.num_prefix:
+            self.encode_init_prompt()
+        frames = to_frames(frames)
+        chunk = self.watch(frames)
+        self._check_budget(chunk, len(frames))
+        ensure_positions(self.memory, self.rule, self.max_positions, chunk.placement.advance)
+        origin = self._provenance(chunk, len(frames), times_seconds)
+        self.decoder.forward(
+            self.memory, chunk.features, self._on_device(chunk.placement), origin, output="none"
+        )
+        first, self.last_encoded_frames = self.total_processed_frames, len(frames)
+        self.total_processed_frames += len(frames)
+        self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
+        self._fresh = True
+        logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
+
+    def predict_and_compress(self) -> None:
+        """Make room: score, prune, fold, renumber. Nothing happens without new frames."""
+        if not self._fresh:
+            return
+        self._answering.refuse_interruption()
+        watch = Stopwatch(self.device)
+        self.last_compression = compress(
+            self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
+        )
+        self._fresh = False
+        self.compression_seconds = watch.seconds()
+
+    def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
+        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted."""
+        probe = PROBES[self.config.probe]
+        turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
+        texts = guidance_texts(turn)
+        attention: dict[int, Tensor] = {}
+        for name in sorted(set(wanted.values())):
+            layers = sorted(layer for layer, text in wanted.items() if text == name)
+            embeddings = self.embed(self.processor.encode(texts[name]))
+            attention |= probe(self.decoder, self.memory, self.rule, embeddings, layers)
+        return [attention.get(layer) for layer in range(self.memory.num_layers)]
+
+    def question_answering(
+        self,
+        input_text: Mapping[str, str],
+        max_new_tokens: int = 128,
+        temperature: float = 0,
+        repetition_penalty: float = 1.1,
+        pseudo_forward: bool = False,
+    ) -> str:
+        """Answer from memory; keys, values and positions are afterwards what they were before.
+
+        Args:
+            input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
+            pseudo_forward: make room first, as the release did on request.
+        """
+        if pseudo_forward:
+            self.predict_and_compress()
+        pieces = self.stream_answer(input_text, max_new_tokens, temperature, repetition_penalty)
+        return "".join(pieces).strip()
+
+    def stream_answer(
+        self,
+        input_text: Mapping[str, str],
+        max_new_tokens: int = 128,
+        temperature: float = 0,
+        repetition_penalty: float = 1.1,
+    ) -> Iterator[str]:
+        """Like `question_answering`, yielding pieces of text as the tokens come."""
+        return self._answering.run(input_text, max_new_tokens, temperature, repetition_penalty)
+
+    def add_history(self, question: str, answer: str, formatted_question: str = "") -> None:
+        """Enter a turn into the dialogue without generating, as a resumed run does."""
+        self.conv_history.append(Turn(question, answer, parse_options(formatted_question)))
+
+    def get_prompt(self, query: str, mc: bool = False) -> str:
+        """The released wrapping of a question body."""
+        return get_prompt(query, mc=mc)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(t,) token ids -> (t, e) embeddings."""
+        with torch.inference_mode():
+            return self.language_model.embed_tokens(ids.to(self.device))
+
+    def read_text(self, text: str, *, output: Output) -> Tensor | None:
+        """Append text at the next free positions; hidden states as `StreamDecoder.forward`."""
+        ids = self.processor.encode(text)
+        placement = self._on_device(self.rule.text(len(ids)))
+        return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
+
+    def describe(self) -> dict[str, Any]:
+        """What a result has to record about the engine; JSON-able."""
+        per_frame = self._tokens_per_frame or self.tokens_per_step()
+        seconds = self.config.kv_size / per_frame / self.sample_fps if per_frame else None
+        return {
+            **asdict(self.config),
+            "prompts_hash": prompts_hash(self.init_prompt),
+            "tokens_per_frame": per_frame,
+            "horizon_seconds": seconds,
+            "memory_bytes": self.memory.num_bytes,
+            "max_positions": self.max_positions,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "attn": self.attn,
+            "sample_fps": self.sample_fps,
+        }
+
+    def _allocate(self) -> StreamMemory:
+        text = self.text_config
+        head_dim = self.language_model.layers[0].self_attn.head_dim
+        largest_chunk = self.config.chunk_frames * (self.tokens_per_step() or 0)
+        prefix = len(self.processor.encode(self.init_prompt))
+        return StreamMemory(
+            self.decoder.devices,
+            text.num_key_value_heads,
+            head_dim,
+            prefix + self.config.kv_size + largest_chunk + TEXT_RESERVE_TOKENS,
+            self.dtype,
+            self.decoder.angles,
+            self.rule.num_axes,
+            self.rule.dtype,
+        )
+
+    def _on_device(self, placement: Placement) -> Placement:
+        return Placement(placement.offsets.to(self.device), placement.advance)
+
+    def _check_budget(self, chunk: VisualChunk, num_frames: int) -> None:
+        budget, step, total = self.config.kv_size, chunk.tokens_per_step, len(chunk.features)
+        if not self.policy.evicts:
+            return
+        if step > budget:
+            raise FrameError(
+                f"one frame needs {step} visual tokens but kv_size is {budget}: raise --kv_size to "
+                f"at least {step}, or lower the resolution (--max_pixels)"
+            )
+        if total > budget and not self._warned:
+            self._warned = True
+            logger.warning(
+                "a chunk of %d frames has %d visual tokens (%d per %d frame(s)), more than "
+                "kv_size %d: part of it is dropped right after encoding and memory peaks at %d "
+                "tokens; consider a smaller --max_pixels or a larger --kv_size",
+                num_frames,
+                total,
+                step,
+                chunk.frames_per_step,
+                budget,
+                total + budget,
+            )
+
+    def _provenance(
+        self, chunk: VisualChunk, num_frames: int, times: Sequence[float] | Tensor | None
+    ) -> Provenance:
+        first = self.total_processed_frames
+        frames = torch.arange(first, first + num_frames)
+        seconds = frames / self.sample_fps if times is None else torch.as_tensor(times)
+        if len(seconds) != num_frames:
+            raise FrameError(f"{len(seconds)} times were given for {num_frames} frames")
+        leading = slice(None, None, chunk.frames_per_step)
+        step = chunk.tokens_per_step
+        patches = torch.arange(step).repeat(len(frames[leading]))
+        return Provenance(
+            frames[leading].repeat_interleave(step).to(self.device),
+            seconds[leading].double().repeat_interleave(step).to(self.device),
+            patches.to(self.device),
+        )

@@ -1,0 +1,119 @@
+"""Answering from memory: prefill the question, decode, and leave no trace in the memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hermes import ContextLimitError
+from inference.prompts import Turn, parse_options
+from inference.sampler import Sampler
+from inference.timing import AnswerTiming, Stopwatch
+
+if TYPE_CHECKING:
+    from inference.abstract_hermes import AbstractHermes
+
+logger = logging.getLogger(__name__)
+
+
+class AnswerLoop:
+    """Decoding for one stream; refuses to be interleaved with watching."""
+
+    def __init__(self, engine: AbstractHermes) -> None:
+        self._engine = engine
+        self._running = False
+
+    def refuse_interruption(self) -> None:
+        """Raise while an answer is being streamed: its tokens still stand in the memory."""
+        if self._running:
+            raise RuntimeError(
+                "an answer is still being streamed; exhaust or close its generator first"
+            )
+
+    def run(
+        self,
+        input_text: Mapping[str, str],
+        max_new_tokens: int,
+        temperature: float,
+        repetition_penalty: float,
+    ) -> Iterator[str]:
+        """Yield the answer's text piece by piece; the turn enters the history at the end.
+
+        Raises:
+            ContextLimitError: prompt and answer do not fit below the model's position limit.
+            ValueError: max_new_tokens below 1.
+        """
+        if max_new_tokens < 1:
+            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        self.refuse_interruption()
+        engine, sampler = self._engine, Sampler(temperature, repetition_penalty)
+        self._running = True
+        tokens: list[int] = []
+        shown = ""
+        try:
+            with engine.memory.scratch():
+                for token in self._tokens(input_text["prompt"], sampler, max_new_tokens):
+                    tokens.append(token)
+                    text = engine.processor.decode(tokens)
+                    if not text.endswith("\ufffd"):  # half a character: wait for its rest
+                        yield text[len(shown) :]
+                        shown = text
+                yield engine.processor.decode(tokens)[len(shown) :]
+        finally:
+            self._running = False
+        self._remember(input_text, engine.processor.decode(tokens).strip())
+
+    def _tokens(self, prompt: str, sampler: Sampler, max_new_tokens: int) -> Iterator[int]:
+        engine = self._engine
+        watch = Stopwatch(engine.device)
+        ids = engine.processor.encode(prompt)
+        self._check_room(len(ids) + max_new_tokens)
+        tokenised = watch.seconds()
+        hidden = self._read(ids)
+        prefill = watch.seconds() - tokenised
+        token = sampler(self._logits(hidden))
+        first, count = watch.seconds(), 1
+        while token not in engine.processor.stop_ids:
+            yield token
+            if count == max_new_tokens:
+                break
+            token = sampler(self._logits(self._read(torch.tensor([token]))))
+            count += 1
+        rest = (watch.seconds() - first) / (count - 1) if count > 1 else 0.0
+        engine.last_timing = AnswerTiming(prefill, first, rest, engine.compression_seconds, count)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        engine = self._engine
+        placement = engine._on_device(engine.rule.text(len(ids)))
+        hidden = engine.decoder.forward(engine.memory, engine.embed(ids), placement)
+        assert hidden is not None
+        return hidden
+
+    @torch.inference_mode()
+    def _logits(self, hidden: Tensor) -> Tensor:
+        head = self._engine.model.lm_head
+        return head(hidden[-1].to(head.weight.device))
+
+    def _check_room(self, num_positions: int) -> None:
+        memory, limit = self._engine.memory, self._engine.max_positions
+        if memory.position_bound + num_positions <= limit:
+            return
+        if memory.measure_positions() + num_positions > limit:
+            raise ContextLimitError(
+                f"prompt and answer need {num_positions} positions after {memory.position_bound:g},"
+                f" the model ends at {limit}: shorten the question or lower max_new_tokens, or use "
+                "a policy that evicts"
+            )
+
+    def _remember(self, input_text: Mapping[str, str], answer: str) -> None:
+        engine = self._engine
+        options = parse_options(input_text.get("formatted_question", ""))
+        engine.conv_history.append(Turn(input_text["question"], answer, options))
+        timing = engine.last_timing
+        if timing is not None:
+            logger.info("TTFT: %s seconds", timing.first_token_seconds)
+        logger.info("Pred Answer:  %s", answer)

@@ -1,0 +1,124 @@
+"""The decoder loop: the only place where attention is computed and positions become rotations.
+
+It drives the checkpoint's own sub-modules instead of hooking `forward`: positions differ per
+layer, scoring needs attention weights, and keys and values live in preallocated buffers.
+
+Shapes: h query heads, g key heads, q new tokens, n tokens in memory, d head width, e embedding
+width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hermes.memory import LayerAngles, StreamMemory
+from hermes.positions import Placement
+from hermes.provenance import Provenance
+from hermes.rotation import rotate
+from inference.attention import Kernel
+
+Output = Literal["none", "last", "all"]
+"""Which rows of the last hidden state are wanted; the last layer computes no others."""
+
+Observer = Callable[[int, Tensor, Tensor, float], None]
+"""Called per layer with rotated queries (h, q, d), rotated keys (g, n + q, d) and the scaling."""
+
+
+class StreamDecoder:
+    """A text model of the Qwen2 kind (norms, projections, MLP, perhaps q/k norms) on a memory."""
+
+    def __init__(self, language_model: Any, kernel: Kernel) -> None:
+        self.layers: list[Any] = list(language_model.layers)
+        self.norm = language_model.norm
+        self.rotary = language_model.rotary_emb
+        self.kernel = kernel
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where each layer computes."""
+        return [next(layer.parameters()).device for layer in self.layers]
+
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """(a, n) positions -> cos, sin (n, d) fp32 by the checkpoint's own rotary module."""
+        like = torch.empty(0, dtype=torch.float32, device=positions.device)
+        index = positions if positions.shape[0] == 1 else positions.unsqueeze(1)
+        cos, sin = self.rotary(like, index)
+        return cos[0].to(positions.device), sin[0].to(positions.device)
+
+    @torch.inference_mode()
+    def forward(
+        self,
+        memory: StreamMemory,
+        embeddings: Tensor,
+        placement: Placement,
+        provenance: Provenance | None = None,
+        *,
+        output: Output = "last",
+        observer: Observer | None = None,
+        depth: int | None = None,
+    ) -> Tensor | None:
+        """Read q new tokens into the memory.
+
+        Args:
+            embeddings: (q, e).
+            placement: where the tokens stand; each layer adds its own next free position.
+            provenance: frame, time and patch of visual tokens; None for text.
+            observer: sees queries and keys of every layer.
+            depth: stop after so many layers (only inside `memory.scratch()`).
+
+        Returns:
+            Normalised hidden states (rows, e) or None, as `output` says.
+        """
+        last = (depth or len(self.layers)) - 1
+        hidden = embeddings
+        with memory.append(placement, provenance) as angles:
+            for index in range(last):
+                hidden = self._layer(index, hidden, memory, angles, "all", observer)
+            hidden = self._layer(last, hidden, memory, angles, output, observer)
+        return None if output == "none" else self.norm(hidden)
+
+    def project(self, index: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Un-rotated queries (h, q, d), keys and values (g, q, d) of (q, e) hidden states."""
+        layer = self.layers[index]
+        attention, normed = layer.self_attn, layer.input_layernorm(hidden)
+        shape = (hidden.shape[0], -1, attention.head_dim)
+        queries = attention.q_proj(normed).view(shape)
+        keys = attention.k_proj(normed).view(shape)
+        if hasattr(attention, "q_norm"):
+            queries, keys = attention.q_norm(queries), attention.k_norm(keys)
+        values = attention.v_proj(normed).view(shape)
+        return queries.transpose(0, 1), keys.transpose(0, 1), values.transpose(0, 1)
+
+    def scaling(self, index: int) -> float:
+        """Factor on the logits of a layer, usually d ** -0.5."""
+        return self.layers[index].self_attn.scaling
+
+    def _layer(
+        self,
+        index: int,
+        hidden: Tensor,
+        memory: StreamMemory,
+        angles: LayerAngles,
+        rows: Output,
+        observer: Observer | None,
+    ) -> Tensor:
+        layer, scaling = self.layers[index], self.scaling(index)
+        hidden = hidden.to(memory.layers[index].device)
+        queries, new_keys, new_values = self.project(index, hidden)
+        cos, sin = angles(index)
+        keys, values = memory.write(index, new_keys, new_values, cos, sin)
+        if observer:
+            observer(index, rotate(queries, cos, sin), keys, scaling)
+        if rows == "none":
+            return hidden
+        if rows == "last":
+            queries, hidden, cos, sin = queries[:, -1:], hidden[-1:], cos[-1:], sin[-1:]
+        attended = self.kernel(rotate(queries, cos, sin), keys, values, scaling)
+        attended = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
+        hidden = hidden + layer.self_attn.o_proj(attended)
+        normed = layer.post_attention_layernorm(hidden)
+        return hidden + layer.mlp(normed)

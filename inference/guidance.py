@@ -1,0 +1,75 @@
+"""Attention of the guidance questions to the visual tokens in memory (paper section 3.3).
+
+Shapes: t text tokens, n visual tokens, e embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hermes.importance import mean_attention
+from hermes.memory import StreamMemory
+from hermes.positions import PositionRule
+from hermes.rotation import rotate
+from inference.decoder import StreamDecoder
+
+Probe = Callable[[StreamDecoder, StreamMemory, PositionRule, Tensor, list[int]], dict[int, Tensor]]
+"""Decoder, memory, rule, (t, e) text embeddings, layers -> per layer (n,) fp32 attention.
+The memory is as before when a probe returns."""
+
+
+@torch.inference_mode()
+def embedding_probe(
+    decoder: StreamDecoder,
+    memory: StreamMemory,
+    rule: PositionRule,
+    embeddings: Tensor,
+    layers: list[int],
+) -> dict[int, Tensor]:
+    """The released scorer: raw text embeddings at every layer, no causal mask among them."""
+    visual = slice(memory.num_prefix, memory.num_tokens)
+    attention = {}
+    with memory.scratch(), memory.append(rule.text(len(embeddings))) as angles:
+        for layer in layers:
+            hidden = embeddings.to(memory.layers[layer].device)
+            queries, keys, _ = decoder.project(layer, hidden)
+            cos, sin = angles(layer)
+            everything, _ = memory.write(layer, keys, None, cos, sin)
+            attention[layer] = mean_attention(
+                rotate(queries, cos, sin), everything, decoder.scaling(layer), visual, causal=False
+            )
+    return attention
+
+
+@torch.inference_mode()
+def exact_probe(
+    decoder: StreamDecoder,
+    memory: StreamMemory,
+    rule: PositionRule,
+    embeddings: Tensor,
+    layers: list[int],
+) -> dict[int, Tensor]:
+    """A true causal forward of the text, up to the deepest layer that is asked for."""
+    visual = slice(memory.num_prefix, memory.num_tokens)
+    attention: dict[int, Tensor] = {}
+
+    def observe(layer: int, queries: Tensor, keys: Tensor, scaling: float) -> None:
+        if layer in layers:
+            attention[layer] = mean_attention(queries, keys, scaling, visual, causal=True)
+
+    with memory.scratch():
+        decoder.forward(
+            memory,
+            embeddings,
+            rule.text(len(embeddings)),
+            output="none",
+            observer=observe,
+            depth=max(layers) + 1,
+        )
+    return attention
+
+
+PROBES: dict[str, Probe] = {"embedding": embedding_probe, "exact": exact_probe}

@@ -1,0 +1,83 @@
+"""LLaVA-OneVision: one grid of tokens per frame, no newline token, positions on one axis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inference.abstract_hermes import AbstractHermes, VisualChunk
+from inference.frames import PixelConfig, pixels
+from inference.reindex_1d import Positions1D
+
+
+class LlavaOneVisionHermes(AbstractHermes):
+    """A stream over `LlavaOnevisionForConditionalGeneration` (196 tokens per frame at 384)."""
+
+    family = "llava"
+    default_sample_fps = 0.5
+    init_prompt = "<|im_start|>system \nYou are a helpful assistant.<|im_end|><|im_start|>user "
+
+    def position_rule(self) -> Positions1D:
+        """Consecutive integers."""
+        return Positions1D()
+
+    def tokens_per_step(self) -> int:
+        """Patches per side are halved, rounding up: 384 / 14 = 27 -> 14 x 14."""
+        vision = self.model.config.vision_config
+        side = -(-(vision.image_size // vision.patch_size) // 2)
+        return side * side
+
+    @torch.inference_mode()
+    def get_video_features(self, frames: Tensor) -> Tensor:
+        """(f, H, W, 3) uint8 frames -> (f * tokens_per_frame, e), the newline token left out."""
+        config = self.processor.pixels
+        assert config.size is not None
+        images = pixels(frames, config.size, config, self.device).to(self.dtype)
+        output = self.model.model.get_video_features(images[None])
+        return output.pooler_output[0, :-1].to(self.device)
+
+    def watch(self, frames: Tensor) -> VisualChunk:
+        """Frames one after the other, each a run of tokens."""
+        features = self.get_video_features(frames)
+        return VisualChunk(features, self.rule.text(len(features)), 1, len(features) // len(frames))
+
+
+def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:
+    """Pixel numbers of the processor files; a missing file means the tower's size and 0.5 / 0.5.
+
+    `max_pixels` has no meaning here: the tower reads one size.
+    """
+    side = model_config.vision_config.image_size
+    size = files.get("size") or {}
+    return PixelConfig(
+        mean=tuple(files.get("image_mean") or (0.5, 0.5, 0.5)),
+        std=tuple(files.get("image_std") or (0.5, 0.5, 0.5)),
+        size=(size.get("height", side), size.get("width", side)),
+        resample=files.get("resample") or 3,
+        rescale_factor=files.get("rescale_factor") or 1 / 255,
+    )
+
+
+def load_model(
+    model_path: str | Path,
+    n_init: int | None = None,
+    kv_size: int | None = None,
+    streaming: bool = True,
+    device: str = "cuda",
+    sample_fps: float = 0.5,
+    **options: Any,
+) -> tuple[AbstractHermes, Any]:
+    """The released loader of this family; see `inference.load_model` for `options`."""
+    from inference.loading import load_model as load
+
+    return load(
+        model_path,
+        kv_size=kv_size,
+        streaming=streaming,
+        device=device,
+        sample_fps=sample_fps,
+        **options,
+    )

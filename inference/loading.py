@@ -1,0 +1,167 @@
+"""From a checkpoint folder or hub id to an engine, with errors that say what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from hermes import MemoryConfig
+from inference.abstract_hermes import AbstractHermes
+from inference.errors import ModelLoadError
+from inference.frames import read_processor_file
+from inference.processor import Processor
+from inference.registry import FAMILIES, MODELS, Family
+
+_LOADED_LATER = ("lm_head.weight",)
+"""Tied to the embeddings in some checkpoints and then rightly absent."""
+
+
+def load_model(
+    model_path: str | Path,
+    *,
+    kv_size: int | None = None,
+    streaming: bool = True,
+    device: str | None = None,
+    sample_fps: float | None = None,
+    policy: str = "hermes",
+    profile: str = "released",
+    dtype: str | torch.dtype | None = None,
+    attn: str = "auto",
+    max_pixels: int | None = None,
+    **memory_options: Any,
+) -> tuple[AbstractHermes, Processor]:
+    """Load a checkpoint and put a stream on it.
+
+    Args:
+        model_path: hub-format folder, hub id, or a key of `MODELS`.
+        kv_size: visual tokens per layer.
+        streaming: lazy renumbering; False renumbers at every pruning (offline benchmarks).
+        device: "cpu", "cuda", "cuda:1", or "auto" to spread layers over all visible GPUs;
+            default: a GPU if there is one.
+        sample_fps: frames per second that will be fed; default of the family.
+        policy, profile: names in `hermes.POLICIES` and `hermes.PROFILES`.
+        dtype: "float16", "bfloat16" or "float32"; default fp16 on a GPU, fp32 on the CPU.
+        attn: "auto", "sdpa" or "flash".
+        max_pixels: cap on the pixels of a frame (Qwen2.5-VL).
+        memory_options: any field of `MemoryConfig`.
+
+    Returns:
+        (engine, processor), as the release did.
+
+    Raises:
+        ModelLoadError: missing, damaged or unknown checkpoint, no such device.
+        ValueError: a memory option that makes no sense.
+    """
+    if kv_size is None:
+        raise ModelLoadError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
+    folder = resolve(model_path)
+    place = resolve_device(device)
+    config = _read_config(folder)
+    family = _family(folder, config)
+    memory_options.setdefault("reindex", "lazy" if streaming else "eager")
+    memory_config = MemoryConfig.from_profile(
+        profile, family=family.engine.family, kv_size=kv_size, policy=policy, **memory_options
+    )
+    pixels = family.pixel_config(_processor_files(folder), config, max_pixels)
+    processor = Processor(_tokenizer(folder), pixels)
+    model = _weights(folder, family, place, _dtype(dtype, place))
+    family.prepare(model)
+    fps = sample_fps or family.engine.default_sample_fps
+    return family.engine(model, processor, memory_config, sample_fps=fps, attn=attn), processor
+
+
+def resolve(model_path: str | Path) -> str:
+    """Key or path to a path; a missing local folder is an error, a hub id is passed on."""
+    name = MODELS[str(model_path)].path if str(model_path) in MODELS else str(model_path)
+    if Path(name).is_dir():
+        return name
+    looks_local = name.startswith((".", "/", "~", "models/")) or name.count("/") != 1
+    if looks_local:
+        raise ModelLoadError(
+            f"no checkpoint at {name!r}: download one there, e.g. 'hf download "
+            f"llava-hf/llava-onevision-qwen2-7b-ov-hf --local-dir {name}', or give another path; "
+            f"known keys: {', '.join(MODELS)}"
+        )
+    return name
+
+
+def resolve_device(device: str | None) -> str:
+    """The device to use; asking for CUDA where there is none is an error."""
+    has_gpu = torch.cuda.is_available()
+    chosen = device or ("cuda" if has_gpu else "cpu")
+    if chosen.startswith(("cuda", "auto")) and not has_gpu:
+        raise ModelLoadError(f"device {chosen!r} was asked for but torch sees no GPU; use 'cpu'")
+    return chosen
+
+
+def _read_config(folder: str) -> Any:
+    try:
+        return transformers.AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelLoadError(f"cannot read the configuration of {folder!r}: {error}") from error
+
+
+def _family(folder: str, config: Any) -> Family:
+    if config.model_type not in FAMILIES:
+        raise ModelLoadError(
+            f"{folder!r} is a {config.model_type!r} checkpoint; known: {', '.join(FAMILIES)}"
+        )
+    return FAMILIES[config.model_type]
+
+
+def _processor_files(folder: str) -> dict[str, Any]:
+    if Path(folder).is_dir():
+        return read_processor_file(Path(folder))
+    from huggingface_hub import snapshot_download
+
+    return read_processor_file(Path(snapshot_download(folder, allow_patterns=["*.json"])))
+
+
+def _tokenizer(folder: str) -> Any:
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises bare Exception on damaged files
+        raise ModelLoadError(f"cannot read the tokenizer of {folder!r}: {error}") from error
+
+
+def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype:
+    if dtype is None:
+        return torch.float32 if device == "cpu" else torch.float16
+    chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if chosen not in (torch.float16, torch.bfloat16, torch.float32):
+        raise ModelLoadError(f"unknown dtype {dtype!r}; known: float16, bfloat16, float32")
+    return chosen
+
+
+def _weights(folder: str, family: Family, device: str, dtype: torch.dtype) -> nn.Module:
+    architecture = getattr(transformers, family.architecture)
+    try:
+        model, info = architecture.from_pretrained(
+            folder,
+            dtype=dtype,
+            device_map="auto" if device == "auto" else {"": device},
+            output_loading_info=True,
+        )
+    except Exception as error:  # safetensors, OS and shape errors alike
+        raise ModelLoadError(f"cannot load the weights of {folder!r}: {error}") from error
+    if missing := sorted(set(info["missing_keys"]) - set(_LOADED_LATER)):
+        raise ModelLoadError(
+            f"{folder!r} lacks {len(missing)} weights ({', '.join(missing[:3])}, ...): the "
+            "checkpoint is incomplete; download it again"
+        )
+    _refuse_offload(model)
+    return model.eval()
+
+
+def _refuse_offload(model: nn.Module) -> None:
+    placed = getattr(model, "hf_device_map", {})
+    away = sorted(name for name, where in placed.items() if str(where) in ("cpu", "disk"))
+    if away and len(away) < len(placed):
+        raise ModelLoadError(
+            f"the GPUs are too small: {len(away)} modules ({', '.join(away[:3])}, ...) would "
+            "be offloaded; use more GPUs or a smaller model"
+        )

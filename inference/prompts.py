@@ -1,0 +1,75 @@
+"""Prompt strings: the released wrapping of questions, the guidance texts, the dialogue history."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+
+from hermes.policies import Guidance
+
+LOCAL = (
+    "Describe the current scene in detail, focusing on specific objects, fine-grained actions, "
+    "and spatial relationships."
+)
+GLOBAL = (
+    "Summarize the video narrative, identifying main characters, key events, timeline changes, "
+    "and the overall theme."
+)
+ANSWER_PREFIX = "Best option: ("
+
+_OPTION = re.compile(r"\(([A-H])\)\s*(.*?)(?=\n\([A-H]\)|\nThe best answer|\Z)", re.DOTALL)
+_LONE_LETTER = re.compile(r"\(?([A-H])\)?\.?")
+_LETTER_MARK = re.compile(r"\(?[A-Z]\)\s*")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question and the model's own answer to it."""
+
+    question: str
+    answer: str
+    options: dict[str, str] = field(default_factory=dict)
+    """Letter -> option text; empty for open questions."""
+
+
+def get_prompt(body: str, *, mc: bool) -> str:
+    """Wrap a question: same for both families, as released (no newline after the chat end)."""
+    prefix = ANSWER_PREFIX if mc else ""
+    return f"\n{body}<|im_end|><|im_start|>assistant\n{prefix}"
+
+
+def parse_options(formatted_question: str) -> dict[str, str]:
+    """Option texts of a formatted multiple-choice question.
+
+    As released, the pattern waits for a closing sentence that the prompt does not contain, so the
+    last option carries the instruction line with it. Steering depends on it, so it stays.
+    """
+    return dict(_OPTION.findall(formatted_question))
+
+
+def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
+    """The texts whose attention scores the memory; the last turn, if any, is put in front."""
+    local, overall = LOCAL, GLOBAL
+    if last_turn is not None:
+        spoken = f"Question: {last_turn.question} Answer: {_spoken_answer(last_turn)}"
+        local = f"Find recent details related to: {spoken}. {LOCAL}"
+        overall = f"Context summary: {spoken}. {GLOBAL}"
+    return {"local": local, "mixed": f"{local}; {overall}", "global": overall}
+
+
+def _spoken_answer(turn: Turn) -> str:
+    """A lone letter becomes the text of its option; then letter marks like "B) " are dropped."""
+    answer = turn.answer
+    letter = _LONE_LETTER.fullmatch(answer.strip())
+    if letter and letter[1] in turn.options:
+        answer = turn.options[letter[1]]
+    return _LETTER_MARK.sub("", answer)
+
+
+def prompts_hash(init_prompt: str) -> str:
+    """Twelve hex digits over every string a model reads besides questions; kept with results."""
+    strings = [init_prompt, get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
+    strings += guidance_texts(Turn("{q}", "{a}")).values()
+    return hashlib.sha256(json.dumps(strings).encode()).hexdigest()[:12]

@@ -1,0 +1,115 @@
+"""Qwen2.5-VL: pairs of frames become grids of tokens, positions on three axes (M-RoPE)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inference.abstract_hermes import AbstractHermes, VisualChunk
+from inference.frames import PixelConfig, patchify, pixels, smart_size
+from inference.reindex_3d import Positions3D
+
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+class QwenVLHermes(AbstractHermes):
+    """A stream over `Qwen2_5_VLForConditionalGeneration`."""
+
+    family = "qwen"
+    default_sample_fps = 1.0
+    init_prompt = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+
+    def position_rule(self) -> Positions3D:
+        """Real seconds on the time axis: a temporal patch lasts temporal_patch / fps seconds."""
+        vision = self.model.config.vision_config
+        return Positions3D(vision.temporal_patch_size / self.sample_fps * vision.tokens_per_second)
+
+    def tokens_per_step(self) -> None:
+        """Depends on the frame size."""
+
+    @torch.inference_mode()
+    def get_video_features(self, frames: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
+        """(f, H, W, 3) uint8 frames -> (q, e) merged features and the grid (t, h, w) in patches."""
+        config = self.processor.pixels
+        size = smart_size(frames.shape[1], frames.shape[2], config)
+        rows, grid = patchify(pixels(frames, size, config, self.device), config)
+        output = self.model.model.get_video_features(
+            rows.to(self.dtype), torch.tensor([grid], device=self.device)
+        )
+        return output.pooler_output[0].to(self.device), grid
+
+    def watch(self, frames: Tensor) -> VisualChunk:
+        """An odd chunk repeats its last frame, so that pairs are whole."""
+        features, (times, rows, columns) = self.get_video_features(frames)
+        config = self.processor.pixels
+        height, width = rows // config.merge_size, columns // config.merge_size
+        placement = self.position_rule().grid(times, height, width)
+        return VisualChunk(features, placement, config.temporal_patch_size, height * width)
+
+
+class PatchLinear(nn.Module):
+    """A convolution whose stride is its kernel, as one matrix product.
+
+    Exact, and much faster where half-precision Conv3d has no good kernel.
+    """
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(rows, channels, time, height, width) -> (rows, width of the tower, 1, 1, 1)."""
+        product = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+        return product[:, :, None, None, None]
+
+
+def prepare(model: Any) -> None:
+    """Replace the patch convolution of a loaded model by the equal matrix product."""
+    embed = model.model.visual.patch_embed
+    embed.proj = PatchLinear(embed.proj)
+
+
+def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:
+    """Pixel numbers of the processor files; `max_pixels` caps the pixels of a frame."""
+    vision, size = model_config.vision_config, files.get("size") or {}
+    config = PixelConfig(
+        mean=tuple(files.get("image_mean") or _CLIP_MEAN),
+        std=tuple(files.get("image_std") or _CLIP_STD),
+        resample=files.get("resample") or 3,
+        rescale_factor=files.get("rescale_factor") or 1 / 255,
+        patch_size=vision.patch_size,
+        temporal_patch_size=vision.temporal_patch_size,
+        merge_size=vision.spatial_merge_size,
+        min_pixels=files.get("min_pixels") or size.get("shortest_edge") or 56 * 56,
+        max_pixels=files.get("max_pixels") or size.get("longest_edge") or 28 * 28 * 16384,
+    )
+    if max_pixels is None:
+        return config
+    return replace(config, max_pixels=max_pixels, min_pixels=min(config.min_pixels, max_pixels))
+
+
+def load_model(
+    model_path: str | Path,
+    n_init: int | None = None,
+    kv_size: int | None = None,
+    streaming: bool = True,
+    device: str = "cuda",
+    sample_fps: float = 1,
+    **options: Any,
+) -> tuple[AbstractHermes, Any]:
+    """The released loader of this family; see `inference.load_model` for `options`."""
+    from inference.loading import load_model as load
+
+    return load(
+        model_path,
+        kv_size=kv_size,
+        streaming=streaming,
+        device=device,
+        sample_fps=sample_fps,
+        **options,
+    )

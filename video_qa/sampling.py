@@ -26,7 +26,8 @@ MAX_DENOMINATOR = 10**6
 
 def exact(value: float | Fraction) -> Fraction:
     """The simplest fraction near `value` (seconds or frames per second)."""
-    return Fraction(value).limit_denominator(MAX_DENOMINATOR)
+    simple = Fraction(value).limit_denominator(MAX_DENOMINATOR)
+    return simple or Fraction(value)  # rates below 1e-6 must not become 0
 
 
 def frames_before(end_seconds: float, sample_fps: float) -> int:
@@ -129,7 +130,8 @@ def pick_frames(
             index += 1
         if not plan.wants(index):
             return
-        held = (key, frame)
+        if held is None or key >= held[0]:  # a frame that comes too late is never on screen
+            held = (key, frame)
     while held is not None and plan.wants(index) and plan.deadline(index) < end_key():
         yield held[1]
         index += 1

@@ -15,8 +15,8 @@ from types import TracebackType
 
 import numpy as np
 
-from video_qa.frame_sources import open_source
 from video_qa.frame_request import FrameRequest
+from video_qa.frame_sources import open_source
 from video_qa.prefetch import Prefetcher
 from video_qa.sampling import exact
 from video_qa.video_error import VideoError

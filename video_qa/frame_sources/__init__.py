@@ -1,5 +1,6 @@
 """Where frames come from: one class per kind of input, one line per kind here."""
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,8 @@ from video_qa.frame_sources.npy_array import NpyArraySource
 from video_qa.frame_sources.pyav_file import PyAVSource
 from video_qa.sampling import SAMPLING_RULES
 from video_qa.video_error import VideoError
+
+logger = logging.getLogger(__name__)
 
 
 class FrameSource(Protocol):
@@ -46,13 +49,24 @@ def open_source(request: FrameRequest, backend: str = "pyav") -> FrameSource:
         raise VideoError(f"{request.path}: no such video file or folder")
     source_class = KINDS.get(_kind(request.path), VIDEO_BACKENDS[backend])
     source = source_class(request)
-    duration = source.duration_seconds
-    if request.clip is not None and duration is not None and request.clip[0] >= duration:
+    if request.clip is not None and source.duration_seconds is not None:
+        _check_clip(request, request.clip, source.duration_seconds)
+    return source
+
+
+def _check_clip(request: FrameRequest, clip: tuple[float, float], duration: float) -> None:
+    if clip[0] >= duration:
         raise VideoError(
-            f"{request.path}: the clip starts at {request.clip[0]:g} s, "
+            f"{request.path}: the clip starts at {clip[0]:g} s, "
             f"but the video ends at {duration:g} s"
         )
-    return source
+    if clip[1] > duration + 1:  # annotators round to whole seconds
+        logger.warning(
+            "%s: the clip ends at %g s, the video at %g s; reading up to there",
+            request.path,
+            clip[1],
+            duration,
+        )
 
 
 def _kind(path: Path) -> str:

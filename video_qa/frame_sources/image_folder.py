@@ -27,7 +27,9 @@ class ImageFolderSource:
             entry for entry in request.path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES
         )
         if not self._images:
-            raise VideoError(f"{request.path}: no image ({', '.join(IMAGE_SUFFIXES)}) in the folder")
+            raise VideoError(
+                f"{request.path}: no image ({', '.join(IMAGE_SUFFIXES)}) in the folder"
+            )
         fps = exact(request.folder_fps)
         self.duration_seconds: float | None = float(len(self._images) / fps)
         self._plan = SAMPLING_RULES[request.sampling](request, fps, 1 / fps, 0)

@@ -1,52 +1,123 @@
 """Frames of a video file through PyAV (FFmpeg)."""
 
-from collections.abc import Iterator
-from fractions import Fraction
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from itertools import chain
+from typing import Any
 
 import av
 import numpy as np
 
 from video_qa.frame_request import FrameRequest
+from video_qa.frame_sources.pyav_decoder import KeyedFrames, StreamDecoder
+from video_qa.frame_sources.restart_points import restart_test
+from video_qa.frame_sources.stream_facts import opened, probe
+from video_qa.orientation import turn_for
 from video_qa.sampling import SAMPLING_RULES, pick_frames
 from video_qa.video_error import VideoError
 
+# A file that ends this much before the duration it states has lost its end.
+MISSING_SECONDS = 1.0
+
 
 class PyAVSource:
-    """mp4, mkv, webm, avi and whatever else FFmpeg opens."""
+    """mp4, mkv, webm, avi and whatever else FFmpeg opens.
+
+    Only sampled frames are converted to RGB (swscale, the frame's own colour matrix and range,
+    BT.601 where the file states no matrix). Frames that no sample needs are not decoded where it
+    is certain that this changes nothing (`packet_plan`); `num_decoded` counts the others.
+    """
 
     def __init__(self, request: FrameRequest) -> None:
         self._path = request.path
-        try:
-            self._container = av.open(str(request.path))
-            self._stream = self._container.streams.video[0]
-        except (av.FFmpegError, IndexError) as error:
-            raise VideoError(f"{request.path}: {error}") from error
-        self.duration_seconds: float | None = None
-        if self._stream.duration:
-            self.duration_seconds = float(self._stream.duration * self._stream.time_base)
-        self._stream.thread_type = "AUTO"
-        self._request = request
+        self._facts = probe(request.path)
+        self._plan = SAMPLING_RULES[request.sampling](
+            request, self._facts.frame_rate, self._facts.tick_seconds, self._facts.origin
+        )
+        self._start_seconds = request.start_seconds
+        self._turn = turn_for(self._facts.display_matrix)
+        self._decoder: StreamDecoder | None = None
+        self.duration_seconds = self._facts.stated_seconds
+
+    @property
+    def num_decoded(self) -> int:
+        """Frames that came out of the decoder so far."""
+        return 0 if self._decoder is None else self._decoder.num_decoded
 
     def frames(self) -> Iterator[np.ndarray]:
         """Sampled frames in order, each uint8 (height, width, 3) RGB."""
-        try:
-            fps = Fraction(round(self._stream.average_rate or 1))
-            decoded = self._container.decode(self._stream)
-            first = next(decoded)
-            plan = SAMPLING_RULES[self._request.sampling](
-                self._request, fps, self._stream.time_base, first.pts
+        num_frames = 0
+        with ExitStack() as files:
+            decoder, keyed_frames = self._start(files)
+            for frame in pick_frames(keyed_frames, self._plan, decoder.end_key):
+                yield self._to_rgb(frame)
+                num_frames += 1
+        if self._plan.wants(num_frames):
+            self._check_end(decoder, num_frames)
+
+    def _start(self, files: ExitStack) -> tuple[StreamDecoder, KeyedFrames]:
+        """A decoder and its frames, beginning at the clip as far as that is certainly the same."""
+        container, stream = files.enter_context(opened(self._path))
+        is_restart = restart_test(stream.codec_context) if self._may_select() else None
+        packets = container.demux(stream)
+        if is_restart is not None and self._start_seconds > 0:
+            sought = _packets_from(container, stream, self._plan.deadline(0), is_restart)
+            if sought is None:  # seeking has moved the file: open it anew
+                container, stream = files.enter_context(opened(self._path))
+            packets = sought or container.demux(stream)
+        stream.thread_type = "AUTO"
+        self._decoder = StreamDecoder(self._facts, self._plan, stream.codec_context, packets)
+        if is_restart is not None:
+            return self._decoder, self._decoder.needed_frames(is_restart)
+        return self._decoder, self._decoder.all_frames()
+
+    def _may_select(self) -> bool:
+        """Whether packets tell which frames are sampled, so that others need no decoding."""
+        return self._facts.one_to_one and not self._plan.counts_frames
+
+    def _to_rgb(self, frame: Any) -> np.ndarray:
+        """Like the first frame in size, also where the video changes its resolution."""
+        width, height = self._facts.size
+        return self._turn(frame.to_ndarray(format="rgb24", width=width, height=height))
+
+    def _check_end(self, decoder: StreamDecoder, num_frames: int) -> None:
+        """Raise VideoError when frames are missing although the video should have gone on."""
+        end, stated = decoder.end_seconds(), self._facts.stated_seconds
+        if decoder.damage is not None:
+            raise VideoError(
+                f"{self._path}: damaged after {self._last_seconds(decoder):.2f} s "
+                f"({decoder.damage}); the frames up to there were read"
             )
-            self._end = 0
+        if stated is not None and end < stated - MISSING_SECONDS:
+            raise VideoError(
+                f"{self._path}: cut off: it states {stated:.2f} s but ends after {end:.2f} s; "
+                "the frames up to there were read"
+            )
+        if num_frames == 0:
+            raise VideoError(
+                f"{self._path}: no frame at {self._start_seconds:g} s, "
+                f"the video ends at {end:g} s (clip beyond the end?)"
+            )
 
-            def keyed():
-                yield from ((f.pts, f) for f in [first])
-                for f in decoded:
-                    self._end = f.pts + f.duration
-                    yield f.pts, f
+    def _last_seconds(self, decoder: StreamDecoder) -> float:
+        """Time of the last frame that was decoded."""
+        if decoder.last_key is None:
+            return 0.0
+        if self._plan.counts_frames:
+            return float(decoder.last_key / self._facts.frame_rate)
+        return float((decoder.last_key - self._facts.origin) * self._facts.tick_seconds)
 
-            for frame in pick_frames(keyed(), plan, lambda: self._end):
-                yield frame.to_ndarray(format="rgb24")
-        except av.FFmpegError as error:
-            raise VideoError(f"{self._path}: {error}") from error
-        finally:
-            self._container.close()
+
+def _packets_from(
+    container: Any, stream: Any, stamp: int, is_restart: Callable[[Any], bool]
+) -> Iterator[Any] | None:
+    """Packets from a restart not later than `stamp` on; None if seeking does not find one."""
+    try:
+        container.seek(stamp, stream=stream)
+        packets = container.demux(stream)
+        first = next(packets)
+    except (av.FFmpegError, StopIteration):
+        return None
+    if first.pts is None or first.pts > stamp or not is_restart(first):
+        return None
+    return chain([first], packets)

@@ -228,6 +228,7 @@ class StreamMemory:
         for layer, summary in enumerate(summaries):
             if summary is not None:
                 self._place_summary(layer, counts[layer], summary)
+        self.position_bound += any(summary is not None for summary in summaries)
 
     def renumber(self, renumber: Renumber) -> None:
         """Close the gaps in the positions of every layer; keys and values do not change."""

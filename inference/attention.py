@@ -7,6 +7,7 @@ d head width.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -39,12 +40,16 @@ def _folded(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Te
     rows = queries.reshape(1, num_groups, -1, width)
     mask = None
     if num_new > 1:
-        mask = lower_right_mask(num_new, num_keys, queries.device)
-        mask = mask.repeat(num_heads // num_groups, 1)
+        mask = _folded_mask(num_new, num_keys, num_heads // num_groups, queries.device)
     attended = scaled_dot_product_attention(
         rows, keys[None], values[None], attn_mask=mask, scale=scaling
     )
     return attended.reshape(num_heads, num_new, width)
+
+
+@lru_cache(maxsize=2)  # all layers of a forward share one mask
+def _folded_mask(num_new: int, num_keys: int, repeats: int, device: torch.device) -> Tensor:
+    return lower_right_mask(num_new, num_keys, device).repeat(repeats, 1)
 
 
 def lower_right_mask(num_new: int, num_keys: int, device: torch.device) -> Tensor:

@@ -1,0 +1,57 @@
+"""docs/benchmarks.md from the JSON files beside it: no figure is typed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "docs" / "benchmarks"
+REPORT = ROOT / "docs" / "benchmarks.md"
+
+_HEAD = """# Benchmarks
+
+Written by `scripts/bench_memory.py report` from `docs/benchmarks/*.json`; the command of each
+measurement stands beside it. Models are tiny and random: the figures are about the memory, the
+loop and the decoder of videos, not about a 7B model.
+"""
+
+
+def write_report() -> None:
+    """Rewrite docs/benchmarks.md."""
+    sections = [_HEAD]
+    for path in sorted(RESULTS.glob("*.json")):
+        sections.append(_section(path.stem, json.loads(path.read_text())))
+    REPORT.write_text("\n".join(sections))
+
+
+def _section(name: str, record: dict[str, Any]) -> str:
+    lines = [
+        f"## {name}",
+        "",
+        f"`{record.pop('command')}`",
+        "",
+        "| quantity | value |",
+        "|---|---|",
+    ]
+    lines += [f"| {key} | {value} |" for key, value in _rows(record)]
+    return "\n".join(lines) + "\n"
+
+
+def _rows(record: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    rows: list[tuple[str, str]] = []
+    for key, value in record.items():
+        if isinstance(value, dict):
+            rows += _rows(value, f"{prefix}{key} ")
+        else:
+            rows.append((f"{prefix}{key}", _shown(key if not prefix else prefix + key, value)))
+    return rows
+
+
+def _shown(key: str, value: Any) -> str:
+    if "bytes" in key:
+        return f"{value / 2**20:.1f} MiB"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return str(value)

@@ -86,7 +86,8 @@ def released_plan(
     """Every int(fps / sample_fps)-th frame, at least every one; the clip's last frame included.
 
     The rule of the authors' release, float arithmetic included, except that their step of 0 (more
-    samples than frames) stopped with an error. 12.5 fps sampled at 0.5 fps drifts: their choice.
+    samples than frames) stopped with an error. They round the `fps` of video files (not of
+    folders), so that 12.5 fps sampled at 0.5 fps gives every 24th frame and drifts.
     """
     step = max(1, int(float(fps) / request.sample_fps))
     start, count = 0, None

@@ -46,6 +46,7 @@ class VideoStream:
         source = open_source(request, backend)
         self.duration_seconds: float | None = source.duration_seconds
         self.next_index = 0
+        self._closed = False
         self._request = request
         self._chunk_frames = chunk_frames
         self._decoder = Prefetcher(source.frames(), capacity=chunk_frames)
@@ -56,6 +57,8 @@ class VideoStream:
         Ends early when the video ends. Raises VideoError at the place where it is damaged, after
         the frames before it.
         """
+        if self._closed:
+            raise VideoError(f"{self._request.path}: the video has been closed")
         while stop_index is None or self.next_index < stop_index:
             wanted = self._chunk_frames
             if stop_index is not None:
@@ -79,6 +82,7 @@ class VideoStream:
 
     def close(self) -> None:
         """Stop decoding, close the file, wait for the thread. May be called more than once."""
+        self._closed = True
         self._decoder.close()
 
     def __enter__(self) -> "VideoStream":

@@ -14,11 +14,16 @@ from video_qa.sampling import SamplePlan
 KeyedFrames = Iterator[tuple[int, Any]]
 
 
+# A file that ends this much before the duration it states has lost its end.
+MISSING_SECONDS = 1.0
+
+
 class StreamDecoder:
     """Decodes `packets` (of PyAV, in decoding order) as far as `plan` needs them.
 
-    `damage` says what stopped decoding before the end, None as long as nothing did: no packet
-    after the first damaged one is decoded. `num_decoded` counts frames out of the decoder.
+    `damage` says what ended the video too early, None as long as nothing did. What is delivered
+    before it is certain: a frame that was shown between others, but lost, is not passed over.
+    `num_decoded` counts the frames delivered, sampled or not.
     """
 
     def __init__(
@@ -32,12 +37,16 @@ class StreamDecoder:
         self._plan = plan
         self._context = context
         self._packets = self._sound(packets)
+        self._decoding_failed = False
+        self._lost_from: int | None = None  # lost packets have presentation stamps from here on
 
     def end_key(self) -> int:
         """Key at which the last decoded frame leaves the screen (exclusive)."""
         after_last = self.num_decoded if self.last_key is None else self.last_key + 1
-        if self.damage is not None or self._plan.counts_frames:
+        if self._plan.counts_frames or self._decoding_failed:
             return after_last
+        if self._lost_from is not None:
+            return after_last if self._facts.stamps_by_order else self._lost_from
         return max(after_last, self.end_stamp)
 
     def end_seconds(self) -> float:
@@ -84,21 +93,31 @@ class StreamDecoder:
         if key is None:
             before = self.last_key
             key = self._facts.origin if before is None else before + self._facts.frame_ticks
+            self.end_stamp = max(self.end_stamp, key + self._facts.frame_ticks)
         self.last_key = key
         return key
 
     def _sound(self, packets: Iterator[Any]) -> Iterator[Any]:
         """Packets up to the first damage."""
+        last_dts = self._facts.origin
         try:
             for packet in packets:
                 if packet.is_corrupt:
-                    self.damage = "a packet is incomplete"
+                    self._lose("a packet is incomplete", packet.dts or last_dts)
                     return
                 if packet.size:  # PyAV's last packet is empty; the decoder would take it as the end
+                    last_dts = packet.dts or last_dts
                     self._note_end(packet)
                     yield packet
         except av.FFmpegError as error:
-            self.damage = f"reading fails: {error.strerror}"
+            self._lose(f"reading fails: {error.strerror}", last_dts)
+        stated, end = self._facts.stated_seconds, self.end_seconds()
+        if stated is not None and 0 < end < stated - MISSING_SECONDS:
+            self._lose(f"the file states {stated:.2f} s but ends after {end:.2f} s", last_dts)
+
+    def _lose(self, damage: str, stamp: int) -> None:
+        self.damage = self.damage or damage
+        self._lost_from = stamp if self._lost_from is None else self._lost_from
 
     def _note_end(self, packet: Any) -> None:
         stamp = packet.dts if self._facts.stamps_by_order else packet.pts
@@ -107,12 +126,22 @@ class StreamDecoder:
             self.end_stamp = max(self.end_stamp, end)
 
     def _decode(self, packet: Any) -> list[Any]:
-        """Frames that are ready after `packet`; all that remain after None."""
-        if self.damage is not None and packet is not None:
+        """Frames that are ready after `packet`; after None all that remain and are certain."""
+        if self._decoding_failed:
             return []
         try:
-            return self._context.decode(packet)
+            frames = self._context.decode(packet)
         except av.FFmpegError as error:
             if self.last_key is not None:  # before the first frame: wait for a key frame
                 self.damage = f"decoding fails: {error.strerror}"
+                self._decoding_failed = True
             return []
+        return self._certain(frames) if packet is None else frames
+
+    def _certain(self, frames: list[Any]) -> list[Any]:
+        """Of the frames left in the decoder: those before which no lost frame was to be shown."""
+        if self._lost_from is None:
+            return frames
+        if self._facts.stamps_by_order:
+            return []
+        return [frame for frame in frames if frame.pts is not None and frame.pts < self._lost_from]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from fractions import Fraction
 from itertools import chain
 from typing import Any
 
@@ -16,9 +17,6 @@ from video_qa.orientation import turn_for
 from video_qa.sampling import SAMPLING_RULES, pick_frames
 from video_qa.video_error import VideoError
 
-# A file that ends this much before the duration it states has lost its end.
-MISSING_SECONDS = 1.0
-
 
 class PyAVSource:
     """mp4, mkv, webm, avi and whatever else FFmpeg opens.
@@ -31,8 +29,9 @@ class PyAVSource:
     def __init__(self, request: FrameRequest) -> None:
         self._path = request.path
         self._facts = probe(request.path)
+        fps = Fraction(round(self._facts.frame_rate))  # the released rule rounds; others ignore it
         self._plan = SAMPLING_RULES[request.sampling](
-            request, self._facts.frame_rate, self._facts.tick_seconds, self._facts.origin
+            request, fps, self._facts.tick_seconds, self._facts.origin
         )
         self._start_seconds = request.start_seconds
         self._turn = turn_for(self._facts.display_matrix)
@@ -81,22 +80,16 @@ class PyAVSource:
         return self._turn(frame.to_ndarray(format="rgb24", width=width, height=height))
 
     def _check_end(self, decoder: StreamDecoder, num_frames: int) -> None:
-        """Raise VideoError when frames are missing although the video should have gone on."""
-        end, stated = decoder.end_seconds(), self._facts.stated_seconds
+        """Raise VideoError when the video should have gone on, or did not reach the clip."""
         if decoder.damage is not None:
             raise VideoError(
                 f"{self._path}: damaged after {self._last_seconds(decoder):.2f} s "
                 f"({decoder.damage}); the frames up to there were read"
             )
-        if stated is not None and end < stated - MISSING_SECONDS:
-            raise VideoError(
-                f"{self._path}: cut off: it states {stated:.2f} s but ends after {end:.2f} s; "
-                "the frames up to there were read"
-            )
         if num_frames == 0:
             raise VideoError(
                 f"{self._path}: no frame at {self._start_seconds:g} s, "
-                f"the video ends at {end:g} s (clip beyond the end?)"
+                f"the video ends at {decoder.end_seconds():g} s (clip beyond the end?)"
             )
 
     def _last_seconds(self, decoder: StreamDecoder) -> float:

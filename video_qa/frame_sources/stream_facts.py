@@ -1,5 +1,6 @@
 """What must be known of a video stream before its frames are read."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,17 +62,17 @@ def probe(path: Path) -> StreamFacts:
             raise VideoError(f"{path}: no frame can be decoded, the video is damaged or empty")
         shown = [packet.pts for packet in packets if not packet.is_discard]
         by_order = container.format.name == "avi" or frames[0].pts is None
-        first = packets[0].dts if by_order else frames[0].pts
+        origin = (packets[0].dts if by_order else frames[0].pts) or 0
         matrix = frames[0].side_data.get(DISPLAY_MATRIX)
         return StreamFacts(
             tick_seconds=Fraction(stream.time_base),
             frame_rate=Fraction(stream.average_rate or stream.guessed_rate or 25),
-            origin=first or 0,
+            origin=origin,
             stamps_by_order=by_order,
             one_to_one=not by_order and _correspond(shown, frames),
             size=(frames[0].width, frames[0].height),
             display_matrix=None if matrix is None else bytes(matrix),
-            stated_seconds=_stated_seconds(container, stream),
+            stated_seconds=_stated_seconds(container, stream, origin),
         )
 
 
@@ -114,16 +115,25 @@ def _video_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def _stated_seconds(container: Any, stream: Any) -> float | None:
+def _stated_seconds(container: Any, stream: Any, origin: int) -> float | None:
     """Duration of the video stream; of the file only if nothing else in it could be longer."""
     if stream.duration:
         return float(stream.duration * stream.time_base)
-    tag = stream.metadata.get("DURATION")  # Matroska, "01:02:03.456000000"
-    if tag:
-        hours, minutes, seconds = tag.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
-    alone = len(container.streams) == 1 and container.duration
-    return container.duration / av.time_base if alone else None
+    end = _matroska_end(stream.metadata.get("DURATION"))
+    if end is None and len(container.streams) == 1 and container.duration:
+        end = container.duration / av.time_base
+    if end is None or not container.format.name.startswith("matroska"):
+        return end
+    return end - float(origin * stream.time_base)  # Matroska counts from stamp 0, not from origin
+
+
+def _matroska_end(tag: str | None) -> float | None:
+    """Seconds of a tag like "01:02:03.456000000"; None when there is no such tag."""
+    match = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d*)?)", tag or "")
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
 
 
 def _why_not_opened(path: Path, error: Exception) -> str:

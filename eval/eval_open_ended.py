@@ -11,6 +11,7 @@ interrupted run continues where it was and a changed prediction is judged anew. 
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,11 @@ from tqdm import tqdm
 if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instead of its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.files import merge_metrics, write_json
 from eval.judge import Judge, JudgeConfig, JudgeStopped
 from eval.judge_prompt import content_hash, judge_request
 from eval.open_ended import OpenEnded, write_row_files
 from eval.results_table import ResultsError, locate_results
-from eval.summary import Summary, closing_lines
+from eval.summary import publish
 from eval.verdicts import Verdict, VerdictCache
 
 
@@ -115,68 +115,58 @@ def judge_pending(
     return judge.failures
 
 
-def publish(
-    results: OpenEnded,
-    verdicts: Mapping[str, Verdict],
-    unjudged: Mapping[str, str],
-    output_json: Path,
-    judge_model: str,
-) -> None:
-    """Write the output JSON and the `open_ended` section of metrics.json, and print the report."""
-    summary = Summary.over(results.rows, verdicts)
-    pairs = {row.key: row.pair(verdicts[row.key]) for row in results.rows if row.key in verdicts}
-    write_json(output_json, {**pairs, **summary.released_fields()})
-    metrics = {
-        "judge_model": judge_model,
-        "results_file": results.path.name,
-        "clustered_by": results.clustered_by,
-        "num_error_rows": results.num_error_rows,
-        **summary.metrics(len(results.rows)),
-        "unjudged_rows": dict(unjudged),
-    }
-    metrics_path = merge_metrics(results.path.parent, "open_ended", metrics)
-    print(f"Judged rows: {len(verdicts)} of {len(results.rows)}")
-    print("\n".join([*summary.lines(), *closing_lines(results.num_error_rows, unjudged)]))
-    print(f"Verdicts saved to: {output_json}\nMetrics saved to: {metrics_path}")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line of the release, plus the judge's address and the client's patience."""
-    parser = argparse.ArgumentParser(
-        description="Judge open-ended results with a language model.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    parser = argparse.ArgumentParser(description="Judge open-ended results with a language model.")
+    add = parser.add_argument
+    add("--pred_path", required=True, metavar="FILE", help="results.csv of an open-ended run")
+    add("--output_dir", required=True, metavar="DIR", help="folder for the verdict of every row")
+    add("--output_json", required=True, metavar="FILE", help="all verdicts, and their averages")
+    add(
+        "--judge_model",
+        dest="model",
+        metavar="NAME",
+        help="model name sent to the server (default: %(default)s)",
     )
-    add, default = parser.add_argument, JudgeConfig()
-    add("--pred_path", required=True, help="results.csv of an open-ended run")
-    add("--output_dir", required=True, help="folder for the verdict of every row")
-    add("--output_json", required=True, help="file for all verdicts, average_score and accuracy")
-    add("--num_tasks", type=int, default=default.num_tasks, help="requests under way at once")
-    add("--judge_model", dest="model", default=default.model, help="model name sent to the server")
     add(
         "--base_url",
-        help="address of the server, http://localhost:8000/v1 say; unset: OPENAI_BASE_URL",
+        metavar="URL",
+        help="the server, http://localhost:8000/v1 say; if not given "
+        "OPENAI_BASE_URL, then OpenAI itself",
     )
-    add("--api_key", help="key; unset: OPENAI_API_KEY; not needed with a local --base_url")
-    add("--max_attempts", type=int, default=default.max_attempts, help="tries per row")
-    add("--timeout_seconds", type=float, default=default.timeout_seconds, help="limit per try")
+    add("--api_key", metavar="KEY", help="if not given OPENAI_API_KEY; a local server needs none")
+    add(
+        "--num_tasks",
+        type=int,
+        metavar="N",
+        help="requests under way at once (default: %(default)s)",
+    )
+    add("--max_attempts", type=int, metavar="N", help="tries per row (default: %(default)s)")
+    add(
+        "--timeout_seconds",
+        type=float,
+        metavar="S",
+        help="time limit per try (default: %(default)s)",
+    )
     add(
         "--first_backoff_seconds",
         type=float,
-        default=default.first_backoff_seconds,
-        help="wait before the second try; doubles with every further try",
+        metavar="S",
+        help="wait before the second try, doubled for every further one (default: %(default)s)",
     )
     add(
         "--max_backoff_seconds",
         type=float,
-        default=default.max_backoff_seconds,
-        help="longest wait",
+        metavar="S",
+        help="longest wait between tries (default: %(default)s)",
     )
     add(
         "--stop_after_failures",
         type=int,
-        default=default.stop_after_failures,
-        help="rows given up in a row after which the judge counts as dead",
+        metavar="N",
+        help="rows given up in a row after which the judge counts as dead (default: %(default)s)",
     )
+    parser.set_defaults(**asdict(JudgeConfig()))
     return parser
 
 

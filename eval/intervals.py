@@ -82,8 +82,9 @@ def stratified_mean(
     if values.empty or set(strata) != set(stratum_weights):
         raise ValueError(f"strata {sorted(set(strata))} do not match {sorted(stratum_weights)}")
     by_stratum = values.groupby(strata)
+    stratum_means = by_stratum.mean()
     row_weights = strata.map(dict(stratum_weights)) / by_stratum.transform("size")
-    mean = float((row_weights * values).sum())
+    mean = sum(weight * float(stratum_means[name]) for name, weight in stratum_weights.items())
     deviations = row_weights * (values - by_stratum.transform("mean"))
     cluster_sums = deviations.groupby(clusters).sum().to_numpy()
     low, high = _interval(mean, cluster_sums)
@@ -107,7 +108,7 @@ def _wilson(mean: float, num_trials: int) -> tuple[float, float]:
     center = (mean + z * z / (2 * num_trials)) / scale
     spread = mean * (1 - mean) / num_trials + z * z / (4 * num_trials**2)
     half_width = z / scale * sqrt(max(0.0, spread))
-    return max(0.0, center - half_width), min(1.0, center + half_width)
+    return min(mean, max(0.0, center - half_width)), max(mean, min(1.0, center + half_width))
 
 
 @lru_cache

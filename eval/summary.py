@@ -1,13 +1,15 @@
-"""Numbers and closing words over the verdicts of an open-ended run."""
+"""Numbers over the verdicts of an open-ended run, and how they are published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from eval.files import merge_metrics, write_json
 from eval.intervals import Estimate, clustered_mean
-from eval.open_ended import Row
+from eval.open_ended import OpenEnded, Row
 from eval.verdicts import Verdict
 
 NUM_LISTED_ROWS = 20
@@ -76,6 +78,42 @@ class Summary:
             "mean_score_truncated": self.mean_truncated_score,
             "mean_score": self.mean_score,
         }
+
+
+def publish(
+    results: OpenEnded,
+    verdicts: Mapping[str, Verdict],
+    unjudged: Mapping[str, str],
+    output_json: Path,
+    judge_model: str,
+) -> None:
+    """Print the report, write the output JSON and the `open_ended` section of metrics.json.
+
+    Args:
+        results: the rows that could be judged.
+        verdicts: row key -> verdict.
+        unjudged: row key -> why it has no verdict.
+        output_json: file for all verdicts in the released form.
+        judge_model: recorded beside the numbers.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    summary = Summary.over(results.rows, verdicts)
+    print(f"Judged rows: {len(verdicts)} of {len(results.rows)}")
+    print("\n".join([*summary.lines(), *closing_lines(results.num_error_rows, unjudged)]))
+    pairs = {row.key: row.pair(verdicts[row.key]) for row in results.rows if row.key in verdicts}
+    write_json(output_json, {**pairs, **summary.released_fields()})
+    print(f"Verdicts saved to: {output_json}")
+    metrics = {
+        "judge_model": judge_model,
+        "results_file": results.path.name,
+        "clustered_by": results.clustered_by,
+        "num_error_rows": results.num_error_rows,
+        **summary.metrics(len(results.rows)),
+        "unjudged_rows": dict(unjudged),
+    }
+    print(f"Metrics saved to: {merge_metrics(results.path.parent, 'open_ended', metrics)}")
 
 
 def closing_lines(num_error_rows: int, unjudged: Mapping[str, str]) -> list[str]:

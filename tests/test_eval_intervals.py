@@ -52,16 +52,17 @@ def test_repeating_every_question_in_its_video_does_not_narrow_the_interval() ->
 
 
 def test_stratified_mean_by_hand() -> None:
-    # x: 1, 0 (mean 1/2)   y: 1, 1, 0 (mean 2/3); equal weights: 7/12 where the plain mean is 3/5.
-    values, strata = series(1, 0, 1, 1, 0), series("x", "x", "y", "y", "y")
+    # x: 0.6, 0.4 (mean 0.5)   y: 0.8, 0.8, 0.5 (mean 0.7); plain mean 0.62, mean of means 0.6.
+    values, strata = series(0.6, 0.4, 0.8, 0.8, 0.5), series("x", "x", "y", "y", "y")
     estimate = stratified_mean(
         values, series("a", "b", "a", "b", "c"), strata, {"x": 0.5, "y": 0.5}
     )
-    # w = 1/4 in x and 1/6 in y: a: 1/8 + 1/18, b: -1/8 + 1/18, c: -1/9.
-    squares = (1 / 8 + 1 / 18) ** 2 + (-1 / 8 + 1 / 18) ** 2 + (1 / 9) ** 2
-    assert estimate.mean == pytest.approx(7 / 12)
+    # Row weights are 1/4 in x and 1/6 in y.
+    squares = (0.1 / 4 + 0.1 / 6) ** 2 + (-0.1 / 4 + 0.1 / 6) ** 2 + (-0.2 / 6) ** 2
     half_width = 4.30265 * sqrt(3 / 2 * squares)
-    assert estimate.low == pytest.approx(max(0, 7 / 12 - half_width), abs=1e-4)
+    assert estimate.mean == pytest.approx(0.6)
+    assert estimate.low == pytest.approx(0.6 - half_width, abs=1e-4)
+    assert estimate.high == pytest.approx(0.6 + half_width, abs=1e-4)
 
 
 def test_one_video_has_no_interval() -> None:
@@ -73,7 +74,7 @@ def test_one_video_has_no_interval() -> None:
 def test_all_right_is_not_certainty() -> None:
     # Wilson at 10 of 10 is 1 / (1 + 1.96^2 / 10).
     estimate = clustered_mean(series(*[1.0] * 10), pd.Series(range(10)))
-    assert estimate.high == pytest.approx(1)
+    assert (estimate.mean, estimate.high) == (1.0, 1.0)
     assert estimate.low == pytest.approx(1 / (1 + 1.96**2 / 10), abs=1e-4)
 
 

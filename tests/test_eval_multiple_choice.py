@@ -160,6 +160,8 @@ def test_videomme_is_not_streamingbench_and_reports_do_not_collide(
         (None, ["Action Recognition", "Object Recognition"], False, STREAMING),
         (None, ["Action Recognition", "Object Recognition"], True, GENERAL),
         (None, ["Action Recognition", "OCR Problems"], False, GENERAL),
+        (None, ["Action Recognition", "Object Recognition", "OCR Problems"], False, GENERAL),
+        (None, ["Action Recognition", "Object Recognition", "Counting"], False, STREAMING),
         (None, ["Counting", "a", "b"], False, GENERAL),
         (None, ["", ""], False, GENERAL),
     ],

@@ -228,7 +228,7 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def embed(self, ids: Tensor) -> Tensor:
         """(t,) token ids -> (t, e) embeddings."""
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.language_model.embed_tokens(ids.to(self.device))
 
     def read_text(self, text: str, *, output: Output) -> Tensor | None:

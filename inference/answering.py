@@ -93,7 +93,7 @@ class AnswerLoop:
         assert hidden is not None
         return hidden
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _logits(self, hidden: Tensor) -> Tensor:
         head = self._engine.model.lm_head
         return head(hidden[-1].to(head.weight.device))

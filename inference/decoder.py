@@ -49,7 +49,7 @@ class StreamDecoder:
         cos, sin = self.rotary(like, index)
         return cos[0].to(positions.device), sin[0].to(positions.device)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(
         self,
         memory: StreamMemory,

@@ -21,7 +21,7 @@ Probe = Callable[[StreamDecoder, StreamMemory, PositionRule, Tensor, list[int]],
 The memory is as before when a probe returns."""
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embedding_probe(
     decoder: StreamDecoder,
     memory: StreamMemory,
@@ -44,7 +44,7 @@ def embedding_probe(
     return attention
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def exact_probe(
     decoder: StreamDecoder,
     memory: StreamMemory,

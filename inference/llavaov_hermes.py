@@ -30,7 +30,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         side = -(-(vision.image_size // vision.patch_size) // 2)
         return side * side
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def get_video_features(self, frames: Tensor) -> Tensor:
         """(f, H, W, 3) uint8 frames -> (f * tokens_per_frame, e), the newline token left out."""
         config = self.processor.pixels

@@ -32,7 +32,7 @@ class QwenVLHermes(AbstractHermes):
     def tokens_per_step(self) -> None:
         """Depends on the frame size."""
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def get_video_features(self, frames: Tensor) -> tuple[Tensor, tuple[int, int, int]]:
         """(f, H, W, 3) uint8 frames -> (q, e) merged features and the grid (t, h, w) in patches."""
         config = self.processor.pixels

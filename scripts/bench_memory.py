@@ -1,6 +1,6 @@
 """Measure what the memory costs, on a tiny random model; writes docs/benchmarks.md.
 
-python scripts/bench_memory.py stream     10,000 frames at kv_size 256: frames per second, memory, TTFT
+python scripts/bench_memory.py stream     10,000 frames at kv_size 256: speed, memory, first token
 python scripts/bench_memory.py video      a 60-minute 720p H.264 file at 0.5 fps: peak memory, time
 python scripts/bench_memory.py report     rewrite docs/benchmarks.md from docs/benchmarks/*.json
 
@@ -28,8 +28,8 @@ import torch
 from tqdm import tqdm
 
 from inference import AbstractHermes, load_model
-from inference.tiny_checkpoints import save_tiny_checkpoint
 from inference.timing import Stopwatch
+from inference.tiny_checkpoints import save_tiny_checkpoint
 from scripts.benchmark_report import RESULTS, write_report
 
 CHUNK_FRAMES = 16

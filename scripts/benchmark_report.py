@@ -27,10 +27,11 @@ def write_report() -> None:
 
 
 def _section(name: str, record: dict[str, Any]) -> str:
+    command = record.pop("command", f"python scripts/bench_{name}.py")
     lines = [
         f"## {name}",
         "",
-        f"`{record.pop('command')}`",
+        f"`{command}`",
         "",
         "| quantity | value |",
         "|---|---|",
@@ -44,6 +45,10 @@ def _rows(record: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     for key, value in record.items():
         if isinstance(value, dict):
             rows += _rows(value, f"{prefix}{key} ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for entry in value:
+                label, *rest = entry.items()
+                rows += _rows(dict(rest), f"{prefix}{key} {label[1]} ")
         else:
             rows.append((f"{prefix}{key}", _shown(key if not prefix else prefix + key, value)))
     return rows

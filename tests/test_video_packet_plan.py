@@ -37,7 +37,8 @@ def streams(draw):
         packets += [(members[i], group, place == 0) for place, i in enumerate(order)]
     # decoding stamps: as late as possible, none above the presentation stamp of a later packet
     lowest = [min(pts for pts, _, _ in packets[place:]) for place in range(len(packets))]
-    stream = [Packet(p[0], dts, *p[1:]) for p, dts in zip(packets, lowest, strict=True)]
+    ahead = draw(st.integers(0, 60))  # containers shift decoding stamps by the reordering delay
+    stream = [Packet(p[0], dts - ahead, *p[1:]) for p, dts in zip(packets, lowest, strict=True)]
     return stream, stamps[0], stamps[-1]
 
 

@@ -4,8 +4,8 @@
         for chunk in video.take(frames_before(end_seconds=60, sample_fps=0.5)):
             model.encode_video_chunk(chunk.frames, chunk.times_seconds)
 
-Second 0 is the video's first frame; with a clip, sampled frames count from the clip's start. Frames come out as a player shows them: RGB, turned as the
-file's display matrix says.
+Second 0 is the video's first frame; with a clip, sampled frames count from the clip's start.
+Frames come out as a player shows them: RGB, turned as the file's display matrix says.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,18 @@
 """Replaying traces of the released engines: the same run here, compared step by step.
 
+A reduced trace (scripts/shrink_golden.py) names the layers of its keys and values in `state_layers`
+and holds them for some steps only; kept indices, positions and answers are always complete.
+
 Shapes: l layers, g key heads, n tokens, d head width, a position axes.
 """
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -86,7 +91,7 @@ def replay(checkpoint: str | Path, trace_path: str | Path) -> Replay:
     for index, chunk in enumerate(chunks):
         engine.encode_video_chunk(chunk)
         if index == 0:
-            _compare_states(engine, trace["first_chunk_k"], trace["first_chunk_v"], result)
+            _compare_states(engine, trace, "first_chunk", result)
         _compress(engine, trace, index, result)
         if index % QUESTION_PERIOD == QUESTION_PERIOD - 1 and answers:
             _ask(engine, index, str(answers.pop(0)), result)
@@ -99,12 +104,21 @@ def _read(path: str | Path) -> dict[str, Any]:
     try:
         with np.load(path) as archive:
             trace = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zlib.error, BadZipFile) as error:
         raise TraceError(f"cannot read the trace {path}: {error}") from error
-    needed = ("frames", "init_ids", "kv_size", "streaming", "first_chunk_k", "answers", "c0_k")
-    if lacking := [key for key in needed if key not in trace]:
+    except (AttributeError, TypeError):  # a single array is no context manager
+        raise TraceError(f"{path} is not a trace: it holds a single array") from None
+    if lacking := [key for key in _needed(trace) if key not in trace]:
         raise TraceError(f"{path} is not a trace: it lacks {', '.join(lacking)}")
     return trace
+
+
+def _needed(trace: dict[str, Any]) -> list[str]:
+    needed = ["frames", "init_ids", "kv_size", "streaming", "answers", "c0_applied"]
+    steps = [key.removesuffix("_applied") for key in trace if key.endswith("_applied")]
+    needed += [f"{step}_positions" for step in steps]
+    states = ["first_chunk"] if "state_layers" in trace else ["first_chunk", *steps]
+    return needed + [f"{step}_{kind}" for step in states for kind in "kv"]
 
 
 def _compare_prefix(engine: AbstractHermes, trace: dict[str, Any], result: Replay) -> None:
@@ -127,7 +141,8 @@ def _compress(engine: AbstractHermes, trace: dict[str, Any], index: int, result:
             if not np.array_equal(kept, np.sort(expected[layer])):
                 result.kept_mismatches.append(f"chunk {index} layer {layer}")
     _compare_positions(engine, trace[f"c{index}_positions"], index, result)
-    _compare_states(engine, trace[f"c{index}_k"], trace[f"c{index}_v"], result)
+    if f"c{index}_k" in trace or "state_layers" not in trace:
+        _compare_states(engine, trace, f"c{index}", result)
 
 
 def _absolute(engine: AbstractHermes, kept: Any, num_tokens: int) -> list[np.ndarray]:
@@ -151,10 +166,12 @@ def _compare_positions(
 
 
 def _compare_states(
-    engine: AbstractHermes, keys: np.ndarray, values: np.ndarray, result: Replay
+    engine: AbstractHermes, trace: dict[str, Any], step: str, result: Replay
 ) -> None:
-    for layer, (our_keys, our_values) in enumerate(engine.kv_cache):
-        for ours, theirs in ((our_keys, keys[layer]), (our_values, values[layer])):
+    keys, values = trace[f"{step}_k"], trace[f"{step}_v"]
+    cache = engine.kv_cache
+    for row, layer in enumerate(trace.get("state_layers", range(len(cache)))):
+        for ours, theirs in zip(cache[layer], (keys[row], values[row]), strict=True):
             result.largest_error = max(result.largest_error, _distance(ours, theirs))
 
 

@@ -1,0 +1,93 @@
+"""Shared fixtures, and the rule that a required GPU may not be skipped.
+
+HERMES_TEST_DEVICE (default cpu) and HERMES_TEST_DTYPE (default float32) choose where and in which
+precision the contracts run; oracles with tolerances always run in float32.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+DEVICE = os.environ.get("HERMES_TEST_DEVICE", "cpu")
+DTYPE = os.environ.get("HERMES_TEST_DTYPE", "float32")
+FAMILIES = ("llava", "qwen")
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip `gpu` tests without CUDA; fail them instead where a GPU is required."""
+    if item.get_closest_marker("gpu") is None or _has_gpu():
+        return
+    if os.environ.get("HERMES_REQUIRE_GPU") == "1":
+        pytest.fail("HERMES_REQUIRE_GPU=1, but torch sees no CUDA device", pytrace=False)
+    pytest.skip("needs a CUDA device (torch sees none)")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], object]:
+    """Family -> folder of a tiny random checkpoint, written once."""
+    from inference.tiny_checkpoints import save_tiny_checkpoint
+
+    folders: dict[str, object] = {}
+
+    def of(family: str) -> object:
+        if family not in folders:
+            folder = tmp_path_factory.mktemp(f"tiny-{family}")
+            folders[family] = save_tiny_checkpoint(folder, family)
+        return folders[family]
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def load(checkpoint: Callable[[str], object]) -> Callable[..., object]:
+    """(family, dtype name) -> engine over weights that are loaded once per session."""
+    from inference import load_model
+
+    engines: dict[tuple[str, str], object] = {}
+
+    def of(family: str, dtype: str = "float32") -> object:
+        key = (family, dtype)
+        if key not in engines:
+            engines[key], _ = load_model(
+                checkpoint(family), kv_size=24, device=DEVICE, dtype=dtype, sample_fps=1
+            )
+        return engines[key]
+
+    return of
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """Both model families."""
+    return request.param
+
+
+@pytest.fixture
+def base(family: str, load: Callable[..., object]) -> object:
+    """A float32 engine of the family; tests open their own streams on it."""
+    return load(family)
+
+
+@pytest.fixture
+def base_any(family: str, load: Callable[..., object]) -> object:
+    """The same in the precision of HERMES_TEST_DTYPE."""
+    return load(family, DTYPE)
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Folder with both golden checkpoints and their reduced traces, unpacked."""
+    from tiny import TESTS
+
+    from scripts.shrink_golden import unpack
+
+    yield unpack(TESTS / "golden", tmp_path_factory.mktemp("golden"))

@@ -1,0 +1,106 @@
+"""Oracle 2: evicting a token = never looking at it again; one mask and one timeline per layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from independent import chunk_shape, embed_frames, embed_text, masked_forward, place
+from tiny import TOLERANCE, largest_error, open_stream, random_frames
+
+QUESTION = "\nWho?<|im_end|><|im_start|>assistant\n"
+NUM_LAYERS = 10
+
+
+class Bookkeeping:
+    """Global token numbers per layer, written down with plain lists."""
+
+    def __init__(self, family: str) -> None:
+        self.family = family
+        self.alive: list[list[int]] = [[] for _ in range(NUM_LAYERS)]
+        self.positions: list[list[np.ndarray]] = [[] for _ in range(NUM_LAYERS)]
+        self.rows: list[list[list[int]]] = [[] for _ in range(NUM_LAYERS)]
+        self.count = 0
+
+    def append(self, shape: tuple[int, ...]) -> None:
+        """New tokens follow what is alive; each sees that and its own past."""
+        for layer in range(NUM_LAYERS):
+            alive, stack = self.alive[layer], self.positions[layer]
+            start = max((stack[token].max() + 1 for token in alive), default=0)
+            new = place(self.family, start, shape, time_step=4)
+            past = list(alive)
+            for offset in range(new.shape[1]):
+                alive.append(self.count + offset)
+                stack.append(new[:, offset])
+                self.rows[layer].append([*past, *range(self.count, self.count + offset + 1)])
+        self.count += new.shape[1]
+
+    def evict(self, layer: int, prefix: int, kept: np.ndarray) -> None:
+        """Keep the prefix and the `kept` of the visual tokens."""
+        alive = self.alive[layer]
+        self.alive[layer] = alive[:prefix] + [alive[prefix + i] for i in kept]
+
+    def masks(self) -> np.ndarray:
+        """(l, n, n) bool."""
+        masks = np.zeros((NUM_LAYERS, self.count, self.count), dtype=bool)
+        for layer, rows in enumerate(self.rows):
+            for row, columns in enumerate(rows):
+                masks[layer, row, columns] = True
+        return masks
+
+    def stacked(self) -> np.ndarray:
+        """(l, a, n)."""
+        return np.stack([np.stack(stack, axis=1) for stack in self.positions])
+
+
+def random_run(engine, seed: int, num_kept: int = 14):
+    """Chunks of random size, each followed by a random eviction that differs between layers."""
+    generator = np.random.default_rng(seed)
+    book, pieces = Bookkeeping(engine.family), [embed_text(engine, engine.init_prompt)]
+    engine.encode_init_prompt()
+    book.append((len(pieces[0]),))
+    prefix = len(pieces[0])
+    for step, size in enumerate(generator.choice([2, 4, 6], size=4)):
+        frames = random_frames(size, seed=100 * seed + step)
+        engine.encode_video_chunk(frames)
+        pieces.append(embed_frames(engine, frames))
+        book.append(chunk_shape(engine.family, size))
+        num_visual = engine.memory.num_visual
+        count = min(num_kept, num_visual)
+        kept = [np.sort(generator.permutation(num_visual)[:count]) for _ in range(NUM_LAYERS)]
+        engine.memory.keep([torch.from_numpy(rows).to(engine.device) for rows in kept])
+        for layer, rows in enumerate(kept):
+            book.evict(layer, prefix, rows)
+    return book, pieces
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_evicting_is_masking(base, seed):
+    engine = open_stream(base, kv_size=1000)
+    book, pieces = random_run(engine, seed)
+    assert len({tuple(alive) for alive in book.alive}) == NUM_LAYERS, "layers must differ"
+    hidden = engine.read_text(QUESTION, output="all")
+    pieces.append(embed_text(engine, QUESTION))
+    book.append((len(pieces[-1]),))
+
+    expected = masked_forward(engine, torch.cat(pieces), book.stacked(), book.masks())
+
+    assert largest_error(hidden, expected.hidden[-len(hidden) :]) < TOLERANCE
+    for layer, (keys, values) in enumerate(engine.kv_cache):
+        alive = book.alive[layer]
+        assert np.array_equal(
+            engine.memory.positions[layer, :, : len(alive)].cpu(), book.stacked()[layer][:, alive]
+        )
+        assert largest_error(keys[0], expected.keys[layer][:, alive]) < 2 * TOLERANCE
+        assert largest_error(values[0], expected.values[layer][:, alive]) < 2 * TOLERANCE
+
+
+def test_layers_count_for_themselves(base):
+    """The runs above are worth little if all layers happened to share one timeline."""
+    engine = open_stream(base, kv_size=1000)
+    book, _ = random_run(engine, seed=1)
+    ends = {
+        max(book.positions[layer][token].max() for token in book.alive[layer])
+        for layer in range(NUM_LAYERS)
+    }
+    assert len(ends) > 1

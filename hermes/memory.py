@@ -80,6 +80,20 @@ class StreamMemory:
         self.num_tokens = 0
         self._angles = angles
 
+    def sibling(self, capacity: int) -> StreamMemory:
+        """An empty memory of the same shape, dtype and placement for `capacity` tokens."""
+        heads, _, width = self.layers[0].keys.shape
+        return StreamMemory(
+            [layer.device for layer in self.layers],
+            heads,
+            width,
+            capacity,
+            self.layers[0].keys.dtype,
+            self._angles,
+            self.positions.shape[1],
+            self.positions.dtype,
+        )
+
     @property
     def num_layers(self) -> int:
         """l."""
@@ -146,7 +160,7 @@ class StreamMemory:
             raise
         self.num_tokens = new.stop
         self.next_position = self.next_position + placement.advance
-        self.position_bound += placement.advance
+        self._raise_bound(placement.advance)
 
     def write(
         self, layer: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor
@@ -197,6 +211,23 @@ class StreamMemory:
             weighted=weighted,
         )
 
+    def replace(
+        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor, weights: Tensor
+    ) -> None:
+        """Put other content into visual tokens of one layer; positions and frames stay.
+
+        Args:
+            rows: (m,) indices in [0, num_visual).
+            keys, values: (g, m, d), keys un-rotated.
+            weights: (m,) tokens that each new one stands for.
+        """
+        buffers, slots = self.layers[layer], rows + self.num_prefix
+        buffers.refresh(self.positions[layer, :, : self.num_tokens], self._angles)
+        here = slots.to(self.positions.device)
+        self.provenance.weights[layer, here] = weights.to(self.provenance.weights)
+        cos, sin = self._angles(self.positions[layer][:, here].to(buffers.device))
+        buffers.replace(slots.to(buffers.device), keys, values, cos, sin)
+
     def keep(
         self,
         kept: Sequence[Tensor],
@@ -228,7 +259,7 @@ class StreamMemory:
         for layer, summary in enumerate(summaries):
             if summary is not None:
                 self._place_summary(layer, counts[layer], summary)
-        self.position_bound += any(summary is not None for summary in summaries)
+        self._raise_bound(any(summary is not None for summary in summaries))
 
     def renumber(self, renumber: Renumber) -> None:
         """Close the gaps in the positions of every layer; keys and values do not change."""
@@ -238,6 +269,11 @@ class StreamMemory:
         """Make `position_bound` exact: one past the largest position. Waits for the device."""
         self.position_bound = self.next_position.max().item()
         return self.position_bound
+
+    def _raise_bound(self, advance: float) -> None:
+        """Rounded like `next_position`: steps in time may be fractions, in fp32."""
+        bound = torch.tensor(self.position_bound, dtype=self.positions.dtype)
+        self.position_bound = (bound + advance).item()
 
     def _angles_of(self, new: slice) -> LayerAngles:
         positions = self.positions[..., new]

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def read_processor_file(folder: Path) -> dict[str, Any]:
     """The first of `PROCESSOR_FILES` in `folder` as a dict; empty if there is none.
 
     Raises:
-        ModelLoadError: the file is not JSON.
+        ModelLoadError: the file is not JSON, or not of the expected form.
     """
     for name in PROCESSOR_FILES:
         path = folder / name
@@ -70,10 +71,22 @@ def read_processor_file(folder: Path) -> dict[str, Any]:
             content = json.loads(path.read_text())
         except ValueError as error:
             raise ModelLoadError(f"{path} is not valid JSON ({error}); download it again") from None
+        if not isinstance(content, dict):
+            raise ModelLoadError(f"{path} must hold a JSON object, got {content!r:.40}")
         nested = content.get("video_processor", content.get("image_processor"))
         if nested or name != "processor_config.json":
-            return nested or content
+            return _checked(nested or content, path)
     return {}
+
+
+def _checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    if not isinstance(size := content.get("size") or {}, dict):
+        raise ModelLoadError(f"{path}: 'size' must be an object, got {size!r}")
+    for key in ("image_mean", "image_std"):
+        numbers = content.get(key) or [0.5] * 3
+        if not isinstance(numbers, list) or len(numbers) != 3:
+            raise ModelLoadError(f"{path}: {key!r} must be a list of 3 numbers, got {numbers!r}")
+    return content
 
 
 def to_frames(frames: Any) -> Tensor:
@@ -83,14 +96,16 @@ def to_frames(frames: Any) -> Tensor:
         frames: tensor or array, uint8, (f, H, W, 3) or (f, 3, H, W).
 
     Raises:
-        FrameError: other type or shape.
+        FrameError: other type or shape, or frames without pixels.
     """
-    tensor = torch.as_tensor(frames)
+    if not isinstance(frames, Tensor):
+        frames = torch.from_numpy(np.ascontiguousarray(frames))  # torch takes no flipped views
+    tensor: Tensor = frames
     if tensor.dtype != torch.uint8:
         raise FrameError(f"frames must be uint8 in 0..255, got {tensor.dtype}")
-    if tensor.ndim == 4 and tensor.shape[-1] == 3:
+    if tensor.ndim == 4 and tensor.shape[-1] == 3 and tensor.numel():
         return tensor
-    if tensor.ndim == 4 and tensor.shape[1] == 3:
+    if tensor.ndim == 4 and tensor.shape[1] == 3 and tensor.numel():
         return tensor.permute(0, 2, 3, 1)
     raise FrameError(
         f"frames must be (frames, height, width, 3) or (frames, 3, height, width), "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ def load_model(
     *,
     kv_size: int | None = None,
     streaming: bool = True,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     sample_fps: float | None = None,
     policy: str = "hermes",
     profile: str = "released",
@@ -62,6 +63,7 @@ def load_model(
     place = resolve_device(device)
     config = _read_config(folder)
     family = _family(folder, config)
+    fps = _positive("sample_fps", sample_fps, family.engine.default_sample_fps)
     memory_options.setdefault("reindex", "lazy" if streaming else "eager")
     memory_config = MemoryConfig.from_profile(
         profile, family=family.engine.family, kv_size=kv_size, policy=policy, **memory_options
@@ -70,7 +72,6 @@ def load_model(
     processor = Processor(_tokenizer(folder), pixels)
     model = _weights(folder, family, place, _dtype(dtype, place))
     family.prepare(model)
-    fps = sample_fps or family.engine.default_sample_fps
     return family.engine(model, processor, memory_config, sample_fps=fps, attn=attn), processor
 
 
@@ -89,19 +90,27 @@ def resolve(model_path: str | Path) -> str:
     return name
 
 
-def resolve_device(device: str | None) -> str:
+def resolve_device(device: str | torch.device | None) -> str:
     """The device to use; asking for CUDA where there is none is an error."""
     has_gpu = torch.cuda.is_available()
-    chosen = device or ("cuda" if has_gpu else "cpu")
+    chosen = str(device or ("cuda" if has_gpu else "cpu"))
     if chosen.startswith(("cuda", "auto")) and not has_gpu:
         raise ModelLoadError(f"device {chosen!r} was asked for but torch sees no GPU; use 'cpu'")
     return chosen
 
 
+def _positive(name: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} must be a positive number, got {value!r}")
+    return value
+
+
 def _read_config(folder: str) -> Any:
     try:
         return transformers.AutoConfig.from_pretrained(folder)
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # huggingface_hub's validation errors are no ValueErrors
         raise ModelLoadError(f"cannot read the configuration of {folder!r}: {error}") from error
 
 

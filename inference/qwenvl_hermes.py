@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes, VisualChunk
 from inference.frames import PixelConfig, patchify, pixels, smart_size
 from inference.reindex_3d import Positions3D
@@ -48,8 +49,13 @@ class QwenVLHermes(AbstractHermes):
         features, (times, rows, columns) = self.get_video_features(frames)
         config = self.processor.pixels
         height, width = rows // config.merge_size, columns // config.merge_size
-        placement = self.position_rule().grid(times, height, width)
-        return VisualChunk(features, placement, config.temporal_patch_size, height * width)
+
+        def place(num_steps: int) -> Placement:
+            return self.position_rule().grid(num_steps, height, width)
+
+        return VisualChunk(
+            features, place(times), place, config.temporal_patch_size, height * width
+        )
 
 
 class PatchLinear(nn.Module):
@@ -80,7 +86,7 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     config = PixelConfig(
         mean=tuple(files.get("image_mean") or _CLIP_MEAN),
         std=tuple(files.get("image_std") or _CLIP_STD),
-        resample=files.get("resample") or 3,
+        resample=files.get("resample", 3),
         rescale_factor=files.get("rescale_factor") or 1 / 255,
         patch_size=vision.patch_size,
         temporal_patch_size=vision.temporal_patch_size,

@@ -6,7 +6,8 @@ two differ (probe, working-band weights). Every field can be set alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 FAMILIES = ("llava", "qwen")
@@ -30,6 +31,8 @@ class MemoryConfig:
     """Budget: visual tokens per layer, the protected prefix not counted."""
     policy: str = "hermes"
     """Name in `hermes.policies.POLICIES`."""
+    policy_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of that policy alone; each policy checks and completes its own."""
     profile: str = "released"
     """Where the defaults came from; recorded with every result."""
 
@@ -74,13 +77,20 @@ class MemoryConfig:
         _check_positive_int("kv_size", self.kv_size)
         _check_positive_int("chunk_frames", self.chunk_frames)
         _check_positive_int("reindex_margin", self.reindex_margin, minimum=0)
+        _check_positive_int("seed", self.seed, minimum=0)
+        if self.position_limit is not None:
+            _check_positive_int("position_limit", self.position_limit)
         _check_choice("probe", self.probe, PROBES)
         _check_choice("reindex", self.reindex, REINDEX_MODES)
         _check_choice("summary", self.summary, SUMMARIES)
+        for name, length in (("smoothing", 3), ("working_recency_weight", 2), ("working_decay", 2)):
+            _check_length(name, getattr(self, name), length)
         for name in ("sensory_ratio", "long_term_ratio", "smoothing", "sensory_recency_weight"):
             _check_unit_interval(name, getattr(self, name))
         for name in ("working_recency_weight", "long_term_recency_weight"):
             _check_unit_interval(name, getattr(self, name))
+        for name in ("sensory_decay", "working_decay", "long_term_decay", "min_max_epsilon"):
+            _check_not_negative(name, getattr(self, name))
         if self.sensory_ratio + self.long_term_ratio > 1:
             raise ValueError(
                 "sensory_ratio + long_term_ratio must not exceed 1, got "
@@ -143,6 +153,17 @@ def _check_positive_int(name: str, value: object, minimum: int = 1) -> None:
 def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"unknown {name} {value!r}; known: {', '.join(known)}")
+
+
+def _check_length(name: str, value: object, length: int) -> None:
+    if not isinstance(value, tuple) or len(value) != length:
+        raise ValueError(f"{name} must be a tuple of {length} numbers, got {value!r}")
+
+
+def _check_not_negative(name: str, value: float | tuple[float, ...]) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    if not all(0 <= number < float("inf") for number in numbers):
+        raise ValueError(f"{name} must be finite and not negative, got {value!r}")
 
 
 def _check_unit_interval(name: str, value: float | tuple[float, ...]) -> None:

@@ -6,8 +6,7 @@ two differ (probe, working-band weights). Every field can be set alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 FAMILIES = ("llava", "qwen")
@@ -31,8 +30,6 @@ class MemoryConfig:
     """Budget: visual tokens per layer, the protected prefix not counted."""
     policy: str = "hermes"
     """Name in `hermes.policies.POLICIES`."""
-    policy_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    """Settings of that policy alone; each policy checks and completes its own."""
     profile: str = "released"
     """Where the defaults came from; recorded with every result."""
 

@@ -48,12 +48,14 @@ def compress(
         return Compression(entered=True, renumbered=renumber is not None)
     layers = range(memory.num_layers)
     wanted = {layer: text for layer in layers if (text := policy.guidance(layer))}
-    kept = policy.select(memory, attention_of(wanted))
+    attention = attention_of(wanted)
+    kept = policy.select(memory, attention)
     weighted = config.summary == "weighted"
     summaries = [
         memory.fold(layer, kept[layer], weighted=weighted) if policy.folds(layer) else None
         for layer in layers
     ]
+    policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
     return Compression(entered=True, kept=kept, renumbered=renumber is not None)
 

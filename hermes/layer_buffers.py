@@ -61,6 +61,14 @@ class LayerBuffers:
         self.rotated[:, start:stop] = rotate(keys, cos, sin)
         self.num_rotated = stop
 
+    def replace(
+        self, slots: Tensor, keys: Tensor, values: Tensor, cos: Tensor, sin: Tensor
+    ) -> None:
+        """Overwrite the tokens at (m,) `slots`; keys, values (g, m, d), cos and sin (m, d)."""
+        self.keys[:, slots] = keys.to(self.keys)
+        self.values[:, slots] = values.to(self.values)
+        self.rotated[:, slots] = rotate(self.keys[:, slots], cos, sin)
+
     def refresh(self, positions: Tensor, angles: Angles) -> None:
         """Bring the rotated view up to (a, n) positions, n tokens in use."""
         stale = slice(self.num_rotated, positions.shape[1])

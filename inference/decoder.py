@@ -9,13 +9,13 @@ width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from hermes.memory import LayerAngles, StreamMemory
+from hermes.policies.base import Observer, Recall
 from hermes.positions import Placement
 from hermes.provenance import Provenance
 from hermes.rotation import rotate
@@ -23,9 +23,6 @@ from inference.attention import Kernel
 
 Output = Literal["none", "last", "all"]
 """Which rows of the last hidden state are wanted; the last layer computes no others."""
-
-Observer = Callable[[int, Tensor, Tensor, float], None]
-"""Called per layer with rotated queries (h, q, d), rotated keys (g, n + q, d) and the scaling."""
 
 
 class StreamDecoder:
@@ -59,6 +56,7 @@ class StreamDecoder:
         *,
         output: Output = "last",
         observer: Observer | None = None,
+        recall: Recall | None = None,
         depth: int | None = None,
     ) -> Tensor | None:
         """Read q new tokens into the memory.
@@ -68,6 +66,8 @@ class StreamDecoder:
             placement: where the tokens stand; each layer adds its own next free position.
             provenance: frame, time and patch of visual tokens; None for text.
             observer: sees queries and keys of every layer.
+            recall: fills a layer's older tokens, knowing the queries; their number and the
+                positions of the new tokens are settled before.
             depth: stop after so many layers (only inside `memory.scratch()`).
 
         Returns:
@@ -77,8 +77,8 @@ class StreamDecoder:
         hidden = embeddings
         with memory.append(placement, provenance) as angles:
             for index in range(last):
-                hidden = self._layer(index, hidden, memory, angles, "all", observer)
-            hidden = self._layer(last, hidden, memory, angles, output, observer)
+                hidden = self._layer(index, hidden, memory, angles, "all", observer, recall)
+            hidden = self._layer(last, hidden, memory, angles, output, observer, recall)
         return None if output == "none" else self.norm(hidden)
 
     def project(self, index: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,10 +105,13 @@ class StreamDecoder:
         angles: LayerAngles,
         rows: Output,
         observer: Observer | None,
+        recall: Recall | None,
     ) -> Tensor:
         layer, scaling = self.layers[index], self.scaling(index)
         hidden = hidden.to(memory.layers[index].device)
         queries, new_keys, new_values = self.project(index, hidden)
+        if recall:
+            recall(index, queries)
         cos, sin = angles(index)
         keys, values = memory.write(index, new_keys, new_values, cos, sin)
         if observer:

@@ -17,6 +17,8 @@ GLOBAL = (
     "Summarize the video narrative, identifying main characters, key events, timeline changes, "
     "and the overall theme."
 )
+TEMPLATE = "<|im_end|><|im_start|>assistant\n"
+"""Where every answer begins; as a guidance text it asks nothing in particular (StreamMem)."""
 ANSWER_PREFIX = "Best option: ("
 
 _OPTION = re.compile(r"\(([A-H])\)\s*(.*?)(?=\n\([A-H]\)|\nThe best answer|\Z)", re.DOTALL)
@@ -37,7 +39,7 @@ class Turn:
 def get_prompt(body: str, *, mc: bool) -> str:
     """Wrap a question: same for both families, as released (no newline after the chat end)."""
     prefix = ANSWER_PREFIX if mc else ""
-    return f"\n{body}<|im_end|><|im_start|>assistant\n{prefix}"
+    return f"\n{body}{TEMPLATE}{prefix}"
 
 
 def parse_options(formatted_question: str) -> dict[str, str]:
@@ -56,7 +58,12 @@ def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
         spoken = f"Question: {last_turn.question} Answer: {_spoken_answer(last_turn)}"
         local = f"Find recent details related to: {spoken}. {LOCAL}"
         overall = f"Context summary: {spoken}. {GLOBAL}"
-    return {"local": local, "mixed": f"{local}; {overall}", "global": overall}
+    return {
+        "local": local,
+        "mixed": f"{local}; {overall}",
+        "global": overall,
+        "template": TEMPLATE,
+    }
 
 
 def _spoken_answer(turn: Turn) -> str:
@@ -71,5 +78,6 @@ def _spoken_answer(turn: Turn) -> str:
 def prompts_hash(init_prompt: str) -> str:
     """Twelve hex digits over every string a model reads besides questions; kept with results."""
     strings = [init_prompt, get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
-    strings += guidance_texts(Turn("{q}", "{a}")).values()
+    steered = guidance_texts(Turn("{q}", "{a}"))  # the template is part of the prompts above
+    strings += [text for name, text in steered.items() if name != "template"]
     return hashlib.sha256(json.dumps(strings).encode()).hexdigest()[:12]

@@ -22,6 +22,11 @@ class AnswerTiming:
     """The latest compression before the question; part of watching, not of answering."""
     num_new_tokens: int
     """Tokens produced, the stop token included."""
+    first_token_cached_seconds: float = 0.0
+    """`first_token_seconds` without the vision encoding of frames that are read afresh."""
+    first_token_uncached_seconds: float = 0.0
+    """`first_token_seconds` with it, as if no features had been kept; both figures equal
+    `first_token_seconds` for a policy that reads no frames at question time."""
 
 
 class Stopwatch:

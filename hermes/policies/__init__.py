@@ -4,33 +4,53 @@ from __future__ import annotations
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
-from hermes.policies.base import Guidance, Policy
+from hermes.policies.base import Guidance, Observer, Policy, Recall
 from hermes.policies.hermes import Hermes
+from hermes.policies.hermes_exact import HermesExact
+from hermes.policies.last_frames import LastFrames
 from hermes.policies.none import KeepAll
 from hermes.policies.random import Random
 from hermes.policies.recent import Recent
+from hermes.policies.stratified import Stratified
+from hermes.policies.streaming_llm import StreamingLlm
 from hermes.policies.uniform import Uniform
+from hermes.policies.uniform_frames import UniformFrames
+from hermes.policies.uniform_recent import UniformRecent
 
 POLICIES: dict[str, type[Policy]] = {
     "hermes": Hermes,
+    "hermes_exact": HermesExact,
+    "last_frames": LastFrames,
     "none": KeepAll,
     "random": Random,
     "recent": Recent,
+    "stratified": Stratified,
+    "streaming_llm": StreamingLlm,
     "uniform": Uniform,
+    "uniform_frames": UniformFrames,
+    "uniform_recent": UniformRecent,
 }
 
 
-def make_policy(config: MemoryConfig, num_layers: int) -> Policy:
+def make_policy(config: MemoryConfig, num_layers: int, family: str | None = None) -> Policy:
     """The policy that `config` names, for a model of `num_layers` layers.
 
     Raises:
-        ValueError: unknown name; the message lists the known ones.
+        ValueError: unknown name or option (the message lists the known ones), an option outside
+            its range, or a policy that cannot serve the model family.
     """
     if config.policy not in POLICIES:
         raise ValueError(f"unknown policy {config.policy!r}; known: {', '.join(sorted(POLICIES))}")
-    policy = POLICIES[config.policy](config, MemoryLayout.from_config(num_layers, config))
+    kind = POLICIES[config.policy]
+    if family and kind.families is not None and family not in kind.families:
+        served = ", ".join(sorted(kind.families))
+        raise ValueError(
+            f"policy {config.policy!r} cannot serve the family {family!r}, only: {served}"
+        )
+    config = kind.adjust(config)
+    policy = kind(config, MemoryLayout.from_config(num_layers, config))
     policy.reset()
     return policy
 
 
-__all__ = ["POLICIES", "Guidance", "Policy", "make_policy"]
+__all__ = ["POLICIES", "Guidance", "Observer", "Policy", "Recall", "make_policy"]

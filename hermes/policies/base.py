@@ -1,22 +1,33 @@
 """What a memory policy is: it says which visual tokens of each layer stay.
 
-Shapes: l layers, n visual tokens (the same in every layer).
+Shapes: l layers, n visual tokens (the same in every layer), h query heads, g key heads, q new
+tokens, d head width.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
+from hermes.policies.options import NoOptions, read_options
+from hermes.positions import PositionRule
 
-Guidance = Literal["local", "mixed", "global"]
-"""Names of the guidance texts whose attention a layer may ask for."""
+Guidance = Literal["local", "mixed", "global", "template"]
+"""Names of the texts whose attention a layer may ask for. `template` is no question, only the
+chat tokens that start an assistant turn."""
+
+Observer = Callable[[int, Tensor, Tensor, float], None]
+"""Called per layer with rotated queries (h, q, d), rotated keys (g, n + q, d) of everything up to
+and with the new tokens (prefix included), and the scaling of the logits."""
+
+Recall = Callable[[int, Tensor], None]
+"""Called per layer with the un-rotated queries (h, q, d) of the question, before it is read."""
 
 
 class Policy(ABC):
@@ -24,14 +35,31 @@ class Policy(ABC):
 
     A new policy is one file with one subclass, one line in `hermes.policies.POLICIES`, and one
     parameter in the policy tests. It must be deterministic for a given configuration.
+
+    The engine calls `observer` before a chunk is read, then, if something overflows, `guidance`,
+    `select` and `evicting`, and `recall` when a question comes.
     """
 
-    evicts = True
+    evicts: ClassVar[bool] = True
     """False for a policy that keeps everything."""
+    works_at_question_time: ClassVar[bool] = False
+    """True if a question costs more than its own prefill; that work is part of the first token."""
+    reprefills: ClassVar[bool] = False
+    """True if nothing is remembered but frames, read afresh for each question."""
+    families: ClassVar[frozenset[str] | None] = None
+    """Families it can serve; None is all."""
+    Options: ClassVar[type[Any]] = NoOptions
+    """Frozen, self-checking dataclass of the settings of this policy alone."""
 
     def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
         self.config = config
         self.layout = layout
+        self.options = read_options(config.policy, self.Options, config.policy_options)
+
+    @classmethod
+    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
+        """The configuration with the fields that define this policy; for presets."""
+        return config
 
     def guidance(self, layer: int) -> Guidance | None:
         """The guidance text whose attention `layer` needs for its score, or None."""
@@ -54,6 +82,10 @@ class Policy(ABC):
     def reset(self) -> None:  # noqa: B027 - most policies hold no state
         """Forget what belongs to a stream; called when the memory is cleared."""
 
+    def observer(self, memory: StreamMemory, num_new: int) -> Observer | None:
+        """What looks at the attention of `num_new` visual tokens while they are read, or None."""
+        return None
+
     @abstractmethod
     def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Choose what stays. Called only when `overflows`.
@@ -67,3 +99,29 @@ class Policy(ABC):
             Per layer ascending int64 indices in [0, n), at most `capacity(layer)` of them. After
             summaries every layer must hold the same number of tokens.
         """
+
+    def evicting(  # noqa: B027 - most policies let go without a word
+        self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
+    ) -> None:
+        """Last look before everything outside `kept` leaves: archive it, or write prototypes into
+        kept slots (`StreamMemory.replace`)."""
+
+    def recall(
+        self, memory: StreamMemory, rule: PositionRule
+    ) -> tuple[StreamMemory, Recall | None]:
+        """The memory that a question reads, and what fills its layers while it is read.
+
+        The stream's own memory is not changed. Only policies that declare
+        `works_at_question_time` return anything but it.
+        """
+        return memory, None
+
+    @property
+    def device_bytes(self) -> int:
+        """Bytes this policy holds on the model's devices, beside the memory."""
+        return 0
+
+    @property
+    def host_bytes(self) -> int:
+        """Bytes this policy holds in host memory."""
+        return 0

@@ -1,0 +1,50 @@
+"""Attention sinks and a window: StreamingLLM (arXiv 2309.17453, section 3.2).
+
+There the first 4 tokens of the sequence stay for ever, the rest is a sliding window, and positions
+are those inside the cache. Here the prompt prefix is always kept and holds those 4 tokens.
+Deviations: the first 4 *visual* tokens stay as sinks too (option `num_sinks`, 0 for the paper's
+rule), and they count in the budget. Positions are renumbered at every pruning (`eager`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from hermes.config import MemoryConfig
+from hermes.memory import StreamMemory
+from hermes.policies.base import Policy
+from hermes.policies.options import check_count
+
+
+@dataclass(frozen=True)
+class StreamingLlmOptions:
+    """Size of the sink."""
+
+    num_sinks: int = 4
+    """First visual tokens that are never evicted; at most half of the budget is used."""
+
+    def __post_init__(self) -> None:
+        check_count("num_sinks", self.num_sinks, minimum=0)
+
+
+class StreamingLlm(Policy):
+    """Prefix, first visual tokens, newest visual tokens."""
+
+    Options = StreamingLlmOptions
+
+    @classmethod
+    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
+        """Positions inside the cache."""
+        return replace(config, reindex="eager")
+
+    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """The same in every layer."""
+        budget, total = self.config.kv_size, memory.num_visual
+        sinks = min(self.options.num_sinks, budget // 2)
+        rows = torch.arange(total, device=memory.positions.device)
+        kept = torch.cat((rows[:sinks], rows[total - (budget - sinks) :]))
+        return [kept] * memory.num_layers

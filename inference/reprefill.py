@@ -1,0 +1,152 @@
+"""Re-prefill baselines: frames are kept instead of a memory and read afresh for every question.
+
+Shapes: f frames, q visual tokens of a chunk, t visual tokens of a step (a frame, or the frames of
+one temporal patch), e embedding width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hermes import ContextLimitError
+from hermes.policies.reprefill_base import ReprefillPolicy
+from hermes.provenance import Provenance
+from inference.errors import FrameError
+from inference.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from inference.abstract_hermes import AbstractHermes, VisualChunk
+
+
+@dataclass(frozen=True)
+class Step:
+    """A retained step."""
+
+    content: Tensor
+    """(t, e) features; without caching the (frames per step, H, W, 3) uint8 frames."""
+    origin: Provenance
+    vision_seconds: float
+    """What encoding it cost when it came; 0 for raw frames."""
+
+    @property
+    def number(self) -> int:
+        """Frame number; read from host memory."""
+        return int(self.origin.frame[0])
+
+
+class Reprefill:
+    """The retained frames of one stream. Which ones is the policy's choice and bounded."""
+
+    def __init__(self, engine: AbstractHermes) -> None:
+        assert isinstance(engine.policy, ReprefillPolicy)
+        self._engine, self._policy = engine, engine.policy
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the stream."""
+        self._steps: list[Step] = []
+        self._size: VisualChunk | None = None
+        self.vision_seconds = (0.0, 0.0)
+        """Of the latest prefill: vision encoding spared by cached features, and spent."""
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the retained frames or features."""
+        return sum(step.content.numel() * step.content.element_size() for step in self._steps)
+
+    def watch(self, frames: Tensor, times: Sequence[float] | Tensor | None) -> VisualChunk:
+        """Retain what the policy wants of (f, H, W, 3) uint8 frames; like a chunk that was read.
+
+        Raises:
+            FrameError: not even one step fits the budget.
+        """
+        watch = Stopwatch(self._engine.device)
+        chunk = self._size
+        if chunk is None or self._policy.options.cache_features:
+            chunk = self._size = self._engine.watch(frames)
+        seconds = watch.seconds()
+        self._count(chunk)
+        origin = self._engine._provenance(chunk, len(frames), times)
+        self._steps += self._split(chunk, frames, origin, seconds)
+        numbers = [step.number for step in self._steps]
+        retained = self._policy.retain(numbers, self._count(chunk))
+        self._steps = [self._steps[index] for index in retained]
+        return chunk
+
+    def prefill(self) -> None:
+        """Read the chosen steps into the memory as one chunk after the prefix; the caller opens
+        `StreamMemory.scratch`, so they leave again.
+
+        Raises:
+            ContextLimitError: they do not fit below the model's position limit.
+        """
+        steps, chunk = self.chosen(), self._size
+        if not steps or chunk is None:
+            return
+        engine = self._engine
+        placement = engine._on_device(chunk.place(len(steps)))
+        needed = engine.memory.position_bound + placement.advance
+        if needed > engine.max_positions:
+            raise ContextLimitError(
+                f"{len(steps)} frames or pairs of frames need {needed:g} positions, the model ends "
+                f"at {engine.max_positions}: lower num_frames or kv_size"
+            )
+        engine.decoder.forward(
+            engine.memory, self._features(steps), placement, _joined(steps), output="none"
+        )
+
+    def chosen(self) -> list[Step]:
+        """What a question would be shown now."""
+        if self._size is None:
+            return []
+        numbers = [step.number for step in self._steps]
+        picked = self._policy.pick(numbers, self._count(self._size))
+        return [self._steps[index] for index in picked]
+
+    def _count(self, chunk: VisualChunk) -> int:
+        count = self._policy.num_steps(chunk.tokens_per_step, chunk.frames_per_step)
+        if count < 1:
+            raise FrameError(
+                f"one frame needs {chunk.tokens_per_step} visual tokens but kv_size is "
+                f"{self._policy.config.kv_size}: raise --kv_size or set the option num_frames"
+            )
+        return count
+
+    def _split(
+        self, chunk: VisualChunk, frames: Tensor, origin: Provenance, seconds: float
+    ) -> list[Step]:
+        tokens, length = chunk.tokens_per_step, chunk.frames_per_step
+        count = -(-len(frames) // length)
+        if self._policy.options.cache_features:
+            contents, seconds = chunk.features.split(tokens), seconds / count
+        else:
+            short = count * length - len(frames)
+            contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)
+            seconds = 0.0
+        host = Provenance(origin.frame.cpu(), origin.seconds.cpu(), origin.patch.cpu())
+        parts = zip(*(field.split(tokens) for field in vars(host).values()), strict=True)
+        return [
+            Step(content.clone(), Provenance(*part), seconds)
+            for content, part in zip(contents, parts, strict=True)
+        ]
+
+    def _features(self, steps: list[Step]) -> Tensor:
+        contents = torch.cat([step.content for step in steps])
+        if self._policy.options.cache_features:
+            self.vision_seconds = (sum(step.vision_seconds for step in steps), 0.0)
+            return contents
+        watch = Stopwatch(self._engine.device)
+        features = self._engine.watch(contents).features
+        self.vision_seconds = (0.0, watch.seconds())
+        return features
+
+
+def _joined(steps: list[Step]) -> Provenance:
+    device = steps[0].content.device
+    fields = zip(*(vars(step.origin).values() for step in steps), strict=True)
+    return Provenance(*(torch.cat(field).to(device) for field in fields))

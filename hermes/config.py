@@ -6,7 +6,8 @@ two differ (probe, working-band weights). Every field can be set alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 FAMILIES = ("llava", "qwen")
@@ -30,6 +31,8 @@ class MemoryConfig:
     """Budget: visual tokens per layer, the protected prefix not counted."""
     policy: str = "hermes"
     """Name in `hermes.policies.POLICIES`."""
+    policy_options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of that policy alone; each policy checks and completes its own."""
     profile: str = "released"
     """Where the defaults came from; recorded with every result."""
 

@@ -80,6 +80,20 @@ class StreamMemory:
         self.num_tokens = 0
         self._angles = angles
 
+    def sibling(self, capacity: int) -> StreamMemory:
+        """An empty memory of the same shape, dtype and placement for `capacity` tokens."""
+        heads, _, width = self.layers[0].keys.shape
+        return StreamMemory(
+            [layer.device for layer in self.layers],
+            heads,
+            width,
+            capacity,
+            self.layers[0].keys.dtype,
+            self._angles,
+            self.positions.shape[1],
+            self.positions.dtype,
+        )
+
     @property
     def num_layers(self) -> int:
         """l."""
@@ -196,6 +210,23 @@ class StreamMemory:
             kept.to(buffers.device),
             weighted=weighted,
         )
+
+    def replace(
+        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor, weights: Tensor
+    ) -> None:
+        """Put other content into visual tokens of one layer; positions and frames stay.
+
+        Args:
+            rows: (m,) indices in [0, num_visual).
+            keys, values: (g, m, d), keys un-rotated.
+            weights: (m,) tokens that each new one stands for.
+        """
+        buffers, slots = self.layers[layer], rows + self.num_prefix
+        buffers.refresh(self.positions[layer, :, : self.num_tokens], self._angles)
+        here = slots.to(self.positions.device)
+        self.provenance.weights[layer, here] = weights.to(self.provenance.weights)
+        cos, sin = self._angles(self.positions[layer][:, here].to(buffers.device))
+        buffers.replace(slots.to(buffers.device), keys, values, cos, sin)
 
     def keep(
         self,

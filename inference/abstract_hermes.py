@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -27,6 +27,7 @@ from inference.guidance import PROBES
 from inference.processor import Processor
 from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
 from inference.released_names import ReleasedNames
+from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class VisualChunk:
     features: Tensor
     """(q, e)."""
     placement: Placement
+    place: Callable[[int], Placement]
+    """Where so many steps of this frame size stand when they are read as one chunk."""
     frames_per_step: int
     """Frames that share their tokens: 1, or the temporal patch."""
     tokens_per_step: int
@@ -75,9 +78,11 @@ class AbstractHermes(ReleasedNames, ABC):
         self.dtype: torch.dtype = weight.dtype
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
         self.decoder = StreamDecoder(self.language_model, kernel)
-        self.policy = make_policy(config, len(self.decoder.layers))
+        self.policy = make_policy(config, len(self.decoder.layers), self.family)
+        self.config = self.policy.config
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
+        self.reprefill = Reprefill(self) if self.policy.reprefills else None
         self._answering = AnswerLoop(self)
         self._memory: StreamMemory | None = None
         self._warned = False
@@ -118,6 +123,8 @@ class AbstractHermes(ReleasedNames, ABC):
         if self._memory is not None:
             self._memory.clear()
         self.policy.reset()
+        if self.reprefill:
+            self.reprefill.clear()
         self.conv_history: list[Turn] = []
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
@@ -153,18 +160,29 @@ class AbstractHermes(ReleasedNames, ABC):
         if not self.memory.num_prefix:
             self.encode_init_prompt()
         frames = to_frames(frames)
-        chunk = self.watch(frames)
-        self._check_budget(chunk, len(frames))
-        ensure_positions(self.memory, self.rule, self.max_positions, chunk.placement.advance)
-        origin = self._provenance(chunk, len(frames), times_seconds)
-        self.decoder.forward(
-            self.memory, chunk.features, self._on_device(chunk.placement), origin, output="none"
-        )
+        if self.reprefill:
+            chunk = self.reprefill.watch(frames, times_seconds)
+        else:
+            chunk = self._read_chunk(frames, times_seconds)
         first, self.last_encoded_frames = self.total_processed_frames, len(frames)
         self.total_processed_frames += len(frames)
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
+
+    def _read_chunk(
+        self, frames: Tensor, times_seconds: Sequence[float] | Tensor | None
+    ) -> VisualChunk:
+        chunk, memory = self.watch(frames), self.memory
+        self._check_budget(chunk, len(frames))
+        ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
+        origin = self._provenance(chunk, len(frames), times_seconds)
+        placement = self._on_device(chunk.placement)
+        observer = self.policy.observer(memory, placement.num_tokens)
+        self.decoder.forward(
+            memory, chunk.features, placement, origin, output="none", observer=observer
+        )
+        return chunk
 
     def predict_and_compress(self) -> None:
         """Make room: score, prune, fold, renumber. Nothing happens without new frames."""
@@ -244,15 +262,21 @@ class AbstractHermes(ReleasedNames, ABC):
         seconds = self.config.kv_size / per_frame / self.sample_fps if per_frame else None
         return {
             **asdict(self.config),
+            "policy_options": asdict(self.policy.options),
+            "works_at_question_time": self.policy.works_at_question_time,
             "prompts_hash": prompts_hash(self.init_prompt),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
-            "memory_bytes": self.memory.num_bytes,
+            "memory_bytes": self.memory.num_bytes + self._extra_device_bytes(),
+            "host_bytes": self.policy.host_bytes,
             "max_positions": self.max_positions,
             "dtype": str(self.dtype).removeprefix("torch."),
             "attn": self.attn,
             "sample_fps": self.sample_fps,
         }
+
+    def _extra_device_bytes(self) -> int:
+        return self.policy.device_bytes + (self.reprefill.num_bytes if self.reprefill else 0)
 
     def _allocate(self) -> StreamMemory:
         text = self.text_config

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from hermes import ContextLimitError
+from hermes import ContextLimitError, StreamMemory
+from hermes.policies import Recall
 from inference.prompts import Turn, parse_options
 from inference.sampler import Sampler
 from inference.timing import AnswerTiming, Stopwatch
@@ -71,9 +72,10 @@ class AnswerLoop:
         engine = self._engine
         watch = Stopwatch(engine.device)
         ids = engine.processor.encode(prompt)
-        self._check_room(len(ids) + max_new_tokens)
         tokenised = watch.seconds()
-        hidden = self._read(ids)
+        memory, recall = self._prepare()
+        self._check_room(memory, len(ids) + max_new_tokens)
+        hidden = self._read(memory, ids, recall)
         prefill = watch.seconds() - tokenised
         token = sampler(self._logits(hidden))
         first, count = watch.seconds(), 1
@@ -81,15 +83,31 @@ class AnswerLoop:
             yield token
             if count == max_new_tokens:
                 break
-            token = sampler(self._logits(self._read(torch.tensor([token]))))
+            token = sampler(self._logits(self._read(memory, torch.tensor([token]))))
             count += 1
         rest = (watch.seconds() - first) / (count - 1) if count > 1 else 0.0
-        engine.last_timing = AnswerTiming(prefill, first, rest, engine.compression_seconds, count)
+        spared, spent = engine.reprefill.vision_seconds if engine.reprefill else (0.0, 0.0)
+        engine.last_timing = AnswerTiming(
+            prefill,
+            first,
+            rest,
+            engine.compression_seconds,
+            count,
+            first_token_cached_seconds=first - spent,
+            first_token_uncached_seconds=first + spared,
+        )
 
-    def _read(self, ids: Tensor) -> Tensor:
+    def _prepare(self) -> tuple[StreamMemory, Recall | None]:
+        """What the policy does at question time; inside the timing of the first token."""
+        engine = self._engine
+        if engine.reprefill:
+            engine.reprefill.prefill()
+        return engine.policy.recall(engine.memory, engine.rule)
+
+    def _read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         engine = self._engine
         placement = engine._on_device(engine.rule.text(len(ids)))
-        hidden = engine.decoder.forward(engine.memory, engine.embed(ids), placement)
+        hidden = engine.decoder.forward(memory, engine.embed(ids), placement, recall=recall)
         assert hidden is not None
         return hidden
 
@@ -98,8 +116,8 @@ class AnswerLoop:
         head = self._engine.model.lm_head
         return head(hidden[-1].to(head.weight.device))
 
-    def _check_room(self, num_positions: int) -> None:
-        memory, limit = self._engine.memory, self._engine.max_positions
+    def _check_room(self, memory: StreamMemory, num_positions: int) -> None:
+        limit = self._engine.max_positions
         if memory.position_bound + num_positions <= limit:
             return
         if memory.measure_positions() + num_positions > limit:

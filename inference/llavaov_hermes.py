@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes, VisualChunk
 from inference.frames import PixelConfig, pixels
 from inference.reindex_1d import Positions1D
@@ -42,7 +43,12 @@ class LlavaOneVisionHermes(AbstractHermes):
     def watch(self, frames: Tensor) -> VisualChunk:
         """Frames one after the other, each a run of tokens."""
         features = self.get_video_features(frames)
-        return VisualChunk(features, self.rule.text(len(features)), 1, len(features) // len(frames))
+        tokens = len(features) // len(frames)
+
+        def place(num_steps: int) -> Placement:
+            return self.rule.text(num_steps * tokens)
+
+        return VisualChunk(features, place(len(frames)), place, 1, tokens)
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:

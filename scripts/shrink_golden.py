@@ -25,9 +25,7 @@ WEIGHTS, PACKED = "model.safetensors", "model.safetensors.shuffled.xz"
 def main(argv: list[str] | None = None) -> int:
     """Command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "golden", type=Path, help="folder with tiny-*/ checkpoints and *.npz traces"
-    )
+    parser.add_argument("golden", type=Path, help="folder of tiny-*/ and *.npz")
     parser.add_argument("target", type=Path, help="where the reduced copy goes")
     options = parser.parse_args(argv)
     if not list(options.golden.glob("*.npz")):

@@ -17,7 +17,7 @@ LIMITS = {"llava": 120, "qwen": 80}
 
 
 def _ranked(positions: np.ndarray, prefix: int, family: str) -> np.ndarray:
-    """The released rule, stated with numpy: 0..m-1 on one axis, ranks of distinct values on three."""
+    """The released rule with numpy: 0..m-1 on one axis, ranks of distinct values on three."""
     if family == "llava":
         return np.arange(positions.shape[1])[None]
     visual = [prefix + np.unique(axis[prefix:], return_inverse=True)[1] for axis in positions]

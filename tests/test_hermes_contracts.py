@@ -1,0 +1,176 @@
+"""Contracts of the memory (design section 4) after every step of random runs, for every policy.
+
+A new policy is one line in POLICIES, and with it one parameter here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import ask, assert_same, contents, open_stream, random_frames, watch
+
+from hermes import ContextLimitError
+from hermes.policies import POLICIES
+
+KV_SIZE = 24
+LIMITS = {"llava": 130, "qwen": 90}
+"""So small that lazy streams renumber often; the prefix takes 44 positions."""
+EVICTING = sorted(name for name, policy in POLICIES.items() if policy.evicts)
+STREAMING = [name for name in EVICTING if not POLICIES[name].reprefills]
+"""Policies whose memory fills while watching; the others keep frames and read them when asked."""
+
+
+@pytest.fixture(params=sorted(POLICIES))
+def policy(request) -> str:
+    return request.param
+
+
+def _options(policy: str, family: str, reindex: str) -> dict:
+    limit = {} if policy == "none" else {"position_limit": LIMITS[family], "reindex_margin": 20}
+    return {"policy": policy, "reindex": reindex, "kv_size": KV_SIZE, **limit}
+
+
+def _check(engine, prefix: dict[str, torch.Tensor], compressed: bool) -> None:
+    """Every contract, on the tensors themselves."""
+    memory, count = engine.memory, engine.memory.num_prefix
+    memory.check_integrity(engine.max_positions)
+    held = contents(engine)
+    assert held["keys"].shape[2] == memory.num_tokens
+    if compressed and engine.policy.evicts:
+        assert memory.num_tokens <= count + KV_SIZE
+    for name, tensor in prefix.items():
+        now = held[name]
+        if name in ("keys", "values", "rotated"):
+            now = now[:, :, :count]
+        elif name != "next_position":
+            now = now[..., :count]
+        else:
+            continue
+        assert torch.equal(now, tensor), f"{name} of the prefix changed"
+    assert (held["positions"] < engine.max_positions).all()
+    assert (held["positions"].amax(dim=(1, 2)) < held["next_position"]).all()
+    frames = held["frame"][:, count:]
+    seconds = held["seconds"][:, count:]
+    for layer in range(memory.num_layers):
+        watched = frames[layer] >= 0
+        assert (frames[layer][watched].diff() >= 0).all(), "time order"
+        assert (seconds[layer][watched].diff() >= 0).all(), "time order"
+        if memory.positions.shape[1] == 1:
+            assert (held["positions"][layer, 0].diff() > 0).all(), "position order"
+
+
+def test_contracts_hold_after_every_step(base_any, policy):
+    _random_run(base_any, policy, "lazy")
+
+
+def test_contracts_hold_with_eager_renumbering(base_any):
+    _random_run(base_any, "hermes", "eager")
+
+
+def _random_run(base_any, policy: str, reindex: str) -> None:
+    generator = np.random.default_rng(3)
+    engine = open_stream(base_any, **_options(policy, base_any.family, reindex))
+    engine.encode_init_prompt()
+    prefix = contents(engine)
+    renumbered = 0
+    for step in range(12):
+        size = int(generator.integers(1, 9))
+        engine.encode_video_chunk(random_frames(size, seed=step))
+        _check(engine, prefix, compressed=False)
+        engine.predict_and_compress()
+        _check(engine, prefix, compressed=True)
+        renumbered += engine.last_compression.renumbered
+        if step % 4 == 3:
+            before = contents(engine)
+            ask(engine)
+            assert_same(before, contents(engine))
+    assert renumbered >= 2 or policy not in STREAMING
+
+
+def test_memory_does_not_grow_with_the_stream(base_any, policy):
+    if policy == "none":
+        pytest.skip("the policy 'none' keeps everything; see test_keep_all_ends_at_the_limit")
+    engine = open_stream(base_any, **_options(policy, base_any.family, "lazy"), chunk_frames=2)
+    frames = random_frames(2)
+    sizes = set()
+    num_chunks = 200 if (policy, base_any.family) == ("hermes", "llava") else 20
+    for _ in range(num_chunks):
+        engine.encode_video_chunk(frames)
+        engine.predict_and_compress()
+        sizes.add((engine.memory.num_bytes, engine.memory.capacity))
+    assert len(sizes) == 1
+    assert engine.total_processed_frames == 2 * num_chunks
+    engine.memory.check_integrity(engine.max_positions)
+
+
+def test_keep_all_ends_at_the_limit(base_any):
+    """Positions are checked before a chunk is read; what was there stays usable."""
+    engine = open_stream(base_any, policy="none", position_limit=200)
+    with pytest.raises(ContextLimitError, match="positions end at 200"):
+        watch(engine, random_frames(400))
+    engine.memory.check_integrity(200)
+    assert engine.memory.num_visual > 0
+    before = contents(engine)
+    with pytest.raises(ContextLimitError, match="shorten the question"):
+        ask(engine, "?" * 300)
+    assert_same(before, contents(engine))
+
+
+def test_the_same_seed_gives_the_same_stream(base_any, policy):
+    runs = []
+    for _ in range(2):
+        engine = open_stream(base_any, policy=policy, seed=5)
+        watch(engine, random_frames(40))
+        runs.append((contents(engine), ask(engine)))
+    assert_same(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+
+
+def test_clearing_starts_the_same_stream_again(base_any, policy):
+    engine = open_stream(base_any, policy=policy)
+    watch(engine, random_frames(40))
+    first = contents(engine)
+    ask(engine)
+    engine.clear_cache()
+    assert engine.memory.num_tokens == 0
+    assert engine.conv_history == []
+    watch(engine, random_frames(40))
+    assert_same(first, contents(engine))
+
+
+def test_another_seed_draws_other_tokens(base_any):
+    kept = []
+    for seed in (1, 2):
+        engine = open_stream(base_any, policy="random", seed=seed)
+        watch(engine, random_frames(16))
+        kept.append(contents(engine)["frame"])
+    assert not torch.equal(*kept)
+
+
+def test_streams_on_the_same_weights_do_not_influence_each_other(base_any, policy):
+    alone = open_stream(base_any, policy=policy)
+    watch(alone, random_frames(32, seed=1))
+    one = open_stream(base_any, policy=policy)
+    other = one.new_stream()
+    for start in range(0, 32, 8):
+        one.encode_video_chunk(random_frames(32, seed=1)[start : start + 8])
+        other.encode_video_chunk(random_frames(32, seed=2)[start : start + 4])
+        other.predict_and_compress()
+        one.predict_and_compress()
+        ask(other)
+    assert_same(contents(alone), contents(one))
+    assert alone.memory is not one.memory
+
+
+@pytest.mark.parametrize(
+    ("name", "summary"),
+    [*((name, "mean") for name in STREAMING), ("hermes", "weighted"), ("hermes", "none")],
+)
+def test_a_chunk_larger_than_the_budget(base_any, name, summary, caplog):
+    engine = open_stream(base_any, kv_size=8, policy=name, summary=summary)
+    watch(engine, random_frames(64), chunk_frames=32)
+    engine.memory.check_integrity(engine.max_positions)
+    assert engine.memory.num_visual <= 8
+    warnings = [record for record in caplog.records if "more than kv_size 8" in record.message]
+    assert len(warnings) == 1, "one warning per stream, with the arithmetic"

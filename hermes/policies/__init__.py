@@ -7,12 +7,18 @@ from hermes.layout import MemoryLayout
 from hermes.policies.base import Guidance, Observer, Policy, Recall
 from hermes.policies.hermes import Hermes
 from hermes.policies.hermes_exact import HermesExact
+from hermes.policies.infinipot_v import InfinipotV
 from hermes.policies.last_frames import LastFrames
+from hermes.policies.live_vlm import LiveVlm
 from hermes.policies.none import KeepAll
 from hermes.policies.random import Random
 from hermes.policies.recent import Recent
+from hermes.policies.rekv import ReKV
 from hermes.policies.stratified import Stratified
+from hermes.policies.stream_mem import StreamMem
 from hermes.policies.streaming_llm import StreamingLlm
+from hermes.policies.two_speed import TwoSpeed
+from hermes.policies.two_speed_recall import TwoSpeedRecall
 from hermes.policies.uniform import Uniform
 from hermes.policies.uniform_frames import UniformFrames
 from hermes.policies.uniform_recent import UniformRecent
@@ -20,12 +26,18 @@ from hermes.policies.uniform_recent import UniformRecent
 POLICIES: dict[str, type[Policy]] = {
     "hermes": Hermes,
     "hermes_exact": HermesExact,
+    "infinipot_v": InfinipotV,
     "last_frames": LastFrames,
+    "live_vlm": LiveVlm,
     "none": KeepAll,
     "random": Random,
     "recent": Recent,
+    "rekv": ReKV,
     "stratified": Stratified,
+    "stream_mem": StreamMem,
     "streaming_llm": StreamingLlm,
+    "two_speed": TwoSpeed,
+    "two_speed_recall": TwoSpeedRecall,
     "uniform": Uniform,
     "uniform_frames": UniformFrames,
     "uniform_recent": UniformRecent,

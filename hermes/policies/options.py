@@ -43,6 +43,12 @@ def check_count(name: str, value: object, minimum: int = 1) -> None:
         raise ValueError(f"{name} must be an integer of at least {minimum}, got {value!r}")
 
 
+def check_flag(name: str, value: object) -> None:
+    """Raise ValueError unless `value` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {value!r}")
+
+
 def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     """Raise ValueError unless `value` is one of `known`."""
     if value not in known:

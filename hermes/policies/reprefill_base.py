@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hermes.memory import StreamMemory
 from hermes.policies.base import Policy
-from hermes.policies.options import check_count
+from hermes.policies.options import check_count, check_flag
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,7 @@ class ReprefillOptions:
     def __post_init__(self) -> None:
         if self.num_frames is not None:
             check_count("num_frames", self.num_frames)
-        if not isinstance(self.cache_features, bool):
-            raise ValueError(f"cache_features must be true or false, got {self.cache_features!r}")
+        check_flag("cache_features", self.cache_features)
 
 
 class ReprefillPolicy(Policy):

@@ -1,0 +1,82 @@
+"""Visual tokens that other visual tokens look at, chosen in buckets: LiveVLM (arXiv 2505.15269).
+
+The newest frames stay raw as short-term memory. What is older is scored by the attention it
+receives from visual tokens, and the best are taken bucket by bucket, so that picks cover the
+time and do not pile up on a few sinks.
+
+Deviations: the paper compresses every clip once, pages the result to the host and retrieves
+pages when asked; here everything lives in one budget, so older tokens are scored again by the
+attention of the newest chunk, buckets are equal spans of the time remembered, and nothing is
+retrieved. Attention is divided by the number of queries that can see a token and taken over
+`max_queries` evenly spaced queries per chunk. It is observed only while a chunk is read that
+makes something leave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hermes.memory import StreamMemory
+from hermes.policies.base import Observer, Policy
+from hermes.policies.frames import frame_tail
+from hermes.policies.options import check_count, check_share
+from hermes.policies.slices import time_slices, top_with_floors
+from hermes.received_attention import received_attention
+
+
+@dataclass(frozen=True)
+class LiveVlmOptions:
+    """Sizes of the short-term memory and of the buckets."""
+
+    recent_share: float = 0.25
+    """Share of kv_size for the newest frames, kept whole."""
+    num_buckets: int = 16
+    max_queries: int = 256
+    """Visual tokens of a chunk whose attention is looked at."""
+
+    def __post_init__(self) -> None:
+        check_share("recent_share", self.recent_share)
+        check_count("num_buckets", self.num_buckets)
+        check_count("max_queries", self.max_queries)
+
+
+class LiveVlm(Policy):
+    """Vision looks at vision; no text takes part."""
+
+    Options = LiveVlmOptions
+
+    def reset(self) -> None:
+        """Nothing observed yet."""
+        self._received: dict[int, Tensor] = {}
+
+    def observer(self, memory: StreamMemory, num_new: int) -> Observer | None:
+        """Only if this chunk will make something leave."""
+        self._received = {}
+        if not self.overflows(memory.num_visual + num_new):
+            return None
+        prefix = memory.num_prefix
+
+        def observe(layer: int, queries: Tensor, keys: Tensor, scaling: float) -> None:
+            received = received_attention(queries, keys, scaling, self.options.max_queries)
+            self._received[layer] = received[prefix:]
+
+        return observe
+
+    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Buckets of the past, then the newest frames."""
+        length = frame_tail(memory).tokens_per_frame
+        recent = int(self.options.recent_share * self.config.kv_size) // length * length
+        return [self._layer(memory, layer, recent) for layer in range(memory.num_layers)]
+
+    def _layer(self, memory: StreamMemory, layer: int, recent: int) -> Tensor:
+        older = memory.num_visual - recent
+        scores, buckets = self._received[layer][:older], self.options.num_buckets
+        first = memory.num_prefix
+        seconds = memory.provenance.seconds[layer, first : first + older].to(scores.device)
+        slices = time_slices(seconds, buckets)
+        past = top_with_floors(scores, slices, buckets, 1.0, self.config.kv_size - recent)
+        return torch.cat((past, torch.arange(older, older + recent, device=past.device)))

@@ -1,0 +1,150 @@
+"""`two_speed` with a bounded, quantised archive: what was evicted can come back for a question.
+
+A policy of this project. Frames that leave the recent part are copied, whole and as int8, to host
+memory of at most `host_bytes_limit` bytes. When a question comes, every layer looks for the frames
+whose mean key fits its queries best (as ReKV, arXiv 2503.00540) and swaps them for as many tokens
+of its past: first for what it still holds of the same frames, then for what the question looks at
+least. The budget therefore stays kv_size, also while answering. Positions are gapless, by frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hermes.frame_store import ON_FULL, FrameStore, mean_query
+from hermes.memory import StreamMemory
+from hermes.policies.base import Recall
+from hermes.policies.frames import frame_tail
+from hermes.policies.options import check_choice, check_count, check_flag, check_share
+from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
+from hermes.positions import PositionRule
+from hermes.question_memory import QuestionMemory
+
+
+@dataclass(frozen=True)
+class TwoSpeedRecallOptions(TwoSpeedOptions):
+    """What comes back, and what may be stored."""
+
+    recall_share: float = 0.5
+    """Share of the past's tokens that recalled frames may replace."""
+    host_bytes_limit: int = 4 * 2**30
+    on_full: str = "thin"
+    """What leaves a full archive: the `oldest` frame, or `thin`, keeping an even spread."""
+    quantised: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("recall_share", self.recall_share)
+        check_count("host_bytes_limit", self.host_bytes_limit)
+        check_choice("on_full", self.on_full, ON_FULL)
+        check_flag("quantised", self.quantised)
+
+
+class _Plan(NamedTuple):
+    """Counts that hold for all layers of one question."""
+
+    length: int
+    """Tokens per frame."""
+    recalled: int
+    """Frames."""
+    past: int
+    """Tokens of the memory's past that the question still sees."""
+    recent: int
+    """Tokens of the recent part, with what came since the last compression."""
+
+
+class TwoSpeedRecall(TwoSpeed):
+    """The past is scored while watching and refined when asked."""
+
+    works_at_question_time: ClassVar[bool] = True
+    Options = TwoSpeedRecallOptions
+
+    def reset(self) -> None:
+        """Empty archive."""
+        super().reset()
+        options = self.options
+        self.store = FrameStore(
+            options.host_bytes_limit, quantised=options.quantised, on_full=options.on_full
+        )
+        self._question = QuestionMemory()
+
+    def evicting(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
+    ) -> None:
+        """Archive frames when they leave the recent part, while they are whole."""
+        tail = frame_tail(memory)
+        aged, length = self.aged(tail), tail.tokens_per_frame
+        start = memory.num_visual - (self.recent_frames(tail) + len(aged)) * length
+        self.store.add(memory, start, aged, length)
+        super().evicting(memory, attention, kept)
+
+    def recall(
+        self, memory: StreamMemory, rule: PositionRule
+    ) -> tuple[StreamMemory, Recall | None]:
+        """Nothing to do as long as nothing was evicted."""
+        if not self.store.frames or not (plan := self._plan(memory)).recalled:
+            return memory, None
+        visual = slice(memory.num_prefix, memory.num_tokens)
+        distinct = memory.provenance.frame[:, visual].unique().numel()
+        active = self._question.open(
+            memory, rule, plan.length, memory.num_visual, distinct + plan.recalled
+        )
+        return active, lambda layer, queries: self._fill(memory, plan, layer, queries)
+
+    @property
+    def device_bytes(self) -> int:
+        """Index of mean keys and the question's memory."""
+        return self.store.device_bytes + self._question.num_bytes
+
+    @property
+    def host_bytes(self) -> int:
+        """Archived frames."""
+        return self.store.host_bytes
+
+    def _plan(self, memory: StreamMemory) -> _Plan:
+        tail = frame_tail(memory)
+        length = tail.tokens_per_frame
+        recent = tail.whole_since(self._last_aged) * length
+        past = memory.num_visual - recent
+        wanted = int(self.options.recall_share * past) // length
+        recalled = min(wanted, len(self.store.frames))
+        return _Plan(length, recalled, past - recalled * length, recent)
+
+    def _fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
+        buffers, origin = memory.layers[layer], memory.provenance
+        query = mean_query(queries, buffers.keys.shape[0])
+        found = self.store.scores(layer, query).topk(plan.recalled).indices.sort()[0].tolist()
+        home = memory.positions.device
+        numbers = torch.tensor([self.store.frames[index].number for index in found], device=home)
+        rows = memory.num_prefix + self._stays(memory, plan, layer, query, numbers)
+        own = rows.to(home)
+        keys, values = self._question.slots(layer, 0, rows.numel())
+        keys.copy_(buffers.keys.index_select(1, rows))
+        values.copy_(buffers.values.index_select(1, rows))
+        for turn, index in enumerate(found):
+            start = rows.numel() + turn * plan.length
+            self.store.read(index, layer, *self._question.slots(layer, start, start + plan.length))
+        patches = torch.arange(plan.length, device=home).repeat(plan.recalled)
+        self._question.place(
+            layer,
+            torch.cat((origin.frame[layer, own], numbers.repeat_interleave(plan.length))),
+            torch.cat((origin.patch[layer, own], patches)),
+        )
+
+    def _stays(
+        self, memory: StreamMemory, plan: _Plan, layer: int, query: Tensor, recalled: Tensor
+    ) -> Tensor:
+        """Visual tokens of the stream that the question still sees in this layer, ascending."""
+        total = memory.num_visual - plan.recent
+        rows = slice(memory.num_prefix, memory.num_prefix + total)
+        keys = memory.layers[layer].keys[:, rows].float()
+        looks = keys.transpose(0, 1).flatten(1) @ query
+        twice = torch.isin(memory.provenance.frame[layer, rows], recalled).to(looks.device)
+        past = looks.masked_fill(twice, -torch.inf).topk(plan.past).indices.sort()[0]
+        recent = torch.arange(total, memory.num_visual, device=past.device)
+        return torch.cat((past, recent))

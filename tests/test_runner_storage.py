@@ -1,0 +1,226 @@
+"""Predictions on disk, the run's folder, the shards: what survives, what is refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from runner_helpers import choice, rows, run_worker, videos_with
+
+from video_qa import run_folder
+from video_qa.annotations import Video, load_annotations
+from video_qa.atomic_file import write_text_atomically
+from video_qa.predictions import Prediction, PredictionLog, PredictionsError, read_predictions
+from video_qa.run_folder import RunFolderError, open_run_folder
+from video_qa.run_infer import results_path
+from video_qa.run_settings import RunSettings
+from video_qa.shards import shard, unfinished
+from video_qa.video_error import VideoError
+from video_qa.video_paths import locate_video
+
+
+def prediction(video: int = 0, question: int = 0, text: str = "A", **more: object) -> Prediction:
+    fields = {"run_id": "r", "video_id": video, "question": "q", "end_time": 1.0} | more
+    return Prediction(video_index=video, question_index=question, prediction=text, **fields)  # type: ignore[arg-type]
+
+
+@given(st.text(), st.floats(allow_nan=False), st.none() | st.text())
+def test_a_line_gives_back_what_was_written(text: str, seconds: float, error: str | None) -> None:
+    original = prediction(text=text, error=error, timing={"prefill_seconds": seconds})
+    line = original.to_json()
+    assert "\n" not in line and Prediction.from_json(line) == original
+
+
+def test_an_answer_stands_against_a_later_error_but_not_the_other_way(tmp_path: Path) -> None:
+    path = tmp_path / "1_0.jsonl"
+    with PredictionLog(path) as log:
+        log.append(prediction(error="no"))
+        log.append(prediction(text="B"))
+        log.append(prediction(text="", error="again"))
+    assert read_predictions([path], "r")[0, 0].prediction == "B"
+
+
+def test_a_full_disk_keeps_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "1_0.jsonl"
+    with PredictionLog(path) as log:
+        log.append(prediction(question=0))
+
+        def refuse(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fsync", refuse)
+        with pytest.raises(PredictionsError, match=r"No space left.*are kept.*again"):
+            log.append(prediction(question=1))
+    assert (0, 0) in read_predictions([path], "r")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a Linux device")
+def test_a_worker_on_a_full_disk_says_so_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))
+    anno_path = videos_with(tmp_path, [[choice("a")], [choice("b")]])
+    (tmp_path / "out").mkdir()
+    real_open = Path.open
+
+    def open_full(path: Path, *arguments: object, **options: object) -> object:
+        full = path.name == "1_0.jsonl" and "a" in str(arguments[:1])
+        return real_open(Path("/dev/full") if full else path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "open", open_full)
+    (tmp_path / "out/1_0.jsonl").touch()
+    monkeypatch.setattr(PredictionLog, "_drop_half_written_line", lambda log: None)
+    assert run_worker(tmp_path, anno_path, tmp_path / "out") == 2
+    assert "No space left" in capsys.readouterr().err
+
+
+def test_an_atomic_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results.csv"
+    write_text_atomically(path, "old")
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="No space"):
+        write_text_atomically(path, "new")
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "1_0.jsonl"
+    path.write_text(f"{prediction().to_json()}\n{{]\n{prediction(1).to_json()}\n")
+    with pytest.raises(PredictionsError, match="line 2 is damaged"):
+        read_predictions([path], "r")
+
+
+def test_shards_of_another_run_are_set_aside_not_merged(tmp_path: Path) -> None:
+    with PredictionLog(tmp_path / "2_0.jsonl") as log:
+        log.append(prediction(0))
+    with PredictionLog(tmp_path / "2_1.jsonl") as log:
+        log.append(prediction(1, run_id="stale"))
+    with open_run_folder(tmp_path) as folder:
+        assert list(folder.merge_shards("r")) == [(0, 0)]
+    assert [row["video_index"] for row in rows(tmp_path / "predictions.jsonl")] == [0]
+    assert (tmp_path / "2_1.jsonl.stale").exists() and not (tmp_path / "2_0.jsonl").exists()
+
+
+def test_a_folder_of_other_settings_is_refused_with_what_differs(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path) as folder:
+        folder.write_json(folder.config, {"settings": {"sample_fps": 0.5, "policy": "hermes"}})
+        folder.check_belongs_to({"sample_fps": 0.5, "policy": "hermes"})
+        with pytest.raises(RunFolderError, match=r"sample_fps: 0.5 there, 1.0 now\n.*--overwrite"):
+            folder.check_belongs_to({"sample_fps": 1.0, "policy": "hermes"})
+
+
+def test_results_of_another_program_are_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "results.csv").write_text("made elsewhere")
+    with (
+        open_run_folder(tmp_path) as folder,
+        pytest.raises(RunFolderError, match=r"no config\.json"),
+    ):
+        folder.check_belongs_to({})
+    assert (tmp_path / "results.csv").exists()
+
+
+def test_a_second_run_in_the_same_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_folder, "LOCK_PATIENCE_SECONDS", 0.0)
+    second = open_run_folder(tmp_path)
+    with open_run_folder(tmp_path), pytest.raises(RunFolderError, match="another run is writing"):
+        second.__enter__()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match=r"cannot write to the results folder .*file"):
+        open_run_folder(tmp_path / "file" / "results").__enter__()
+
+
+@given(st.integers(0, 30), st.integers(1, 40))
+def test_shards_cover_every_video_once_and_are_balanced(num_videos: int, num_chunks: int) -> None:
+    videos = [Video(i, i, "v", ()) for i in range(num_videos)]
+    shards = [shard(videos, num_chunks, i) for i in range(num_chunks)]
+    assert sorted(video.index for dealt in shards for video in dealt) == list(range(num_videos))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+def test_a_video_with_one_open_question_is_unfinished(tmp_path: Path) -> None:
+    path = videos_with(tmp_path, [[choice("a"), choice("b")], [choice("c")]])
+    videos = load_annotations(path)
+    assert [v.index for v in unfinished(videos, {(0, 1), (1, 0)})] == [0]
+
+
+@pytest.mark.parametrize(
+    ("fps", "suffix", "folder"),
+    [
+        (0.5, ("hermes", "released"), "fps0.5-kv6000"),
+        (1, ("hermes", "released"), "fps1-kv6000"),
+        (1.0, ("hermes", "released"), "fps1.0-kv6000"),
+        (1.0, ("recent", "paper"), "fps1.0-kv6000-recent-paper"),
+    ],
+)
+def test_names_of_results_folders(
+    tmp_path: Path, fps: float, suffix: tuple[str, str], folder: str
+) -> None:
+    assert results_path(tmp_path, fps, 6000, *suffix).name == folder
+
+
+def test_the_other_spelling_of_a_whole_rate_is_found(tmp_path: Path) -> None:
+    (tmp_path / "fps1-kv6000").mkdir()
+    assert results_path(tmp_path, 1.0, 6000, "hermes", "released").name == "fps1-kv6000"
+
+
+def test_settings_survive_the_way_to_a_worker() -> None:
+    import argparse
+
+    from video_qa.worker import boolean
+
+    settings = RunSettings("m", 64, 0.5, True, policy="recent", max_pixels=9, sampling="released")
+    parser = argparse.ArgumentParser()
+    from video_qa.run_settings import add_settings_arguments
+
+    add_settings_arguments(parser)
+    for name, kind in (("model", str), ("kv_size", int), ("sample_fps", float)):
+        parser.add_argument(f"--{name}", type=kind)
+    parser.add_argument("--streaming", type=boolean)
+    assert RunSettings.from_arguments(parser.parse_args(settings.to_arguments())) == settings
+
+
+def test_the_longest_end_of_a_path_wins(tmp_path: Path) -> None:
+    for part in ("x.mp4", "videos/x.mp4", "mvbench/videos/x.mp4"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).touch()
+        assert locate_video("/data/mvbench/videos/x.mp4", tmp_path) == tmp_path / part
+
+
+def test_a_path_that_exists_is_taken_unless_a_root_is_given(tmp_path: Path) -> None:
+    there = tmp_path / "a" / "x.mp4"
+    there.parent.mkdir()
+    there.touch()
+    assert locate_video(str(there)) == there
+    with pytest.raises(VideoError, match="--video_root"):
+        locate_video("/nowhere/y.mp4", tmp_path)
+
+
+def test_no_end_of_a_path_leaves_the_root(tmp_path: Path) -> None:
+    (tmp_path / "secret.mp4").touch()
+    (tmp_path / "root").mkdir()
+    with pytest.raises(VideoError):
+        locate_video("/data/../secret.mp4", tmp_path / "root")
+
+
+def test_without_a_root_paths_are_looked_for_below_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data/mvbench").mkdir(parents=True)
+    (tmp_path / "data/mvbench/x.npy").touch()
+    monkeypatch.chdir(tmp_path)
+    assert locate_video("/data/mvbench/x.npy") == tmp_path / "data/mvbench/x.npy"

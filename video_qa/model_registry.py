@@ -1,0 +1,84 @@
+"""Which models, policies and profiles exist, and how a model is loaded."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+from hermes.config import PROFILES
+from hermes.policies import POLICIES
+from inference import MODELS
+from video_qa.run_settings import RunSettings, SettingsError
+
+
+def check_names(settings: RunSettings) -> None:
+    """Raises SettingsError, with the known names, for an unknown model, policy or profile."""
+    _check("policy", settings.policy, POLICIES)
+    _check("profile", settings.profile, PROFILES)
+    model_path(settings.model)
+
+
+def model_path(model: str) -> str:
+    """The checkpoint of a model key; a folder or a hub id (``owner/name``) stands for itself.
+
+    Raises:
+        SettingsError: neither a key nor an existing folder nor of the form of a hub id.
+    """
+    if model in MODELS:
+        return MODELS[model].path
+    if Path(model).is_dir() or _looks_like_hub_id(model):
+        return model
+    raise SettingsError(
+        f"unknown model '{model}': expected one of {', '.join(MODELS)}, "
+        "or a folder or hub id with a checkpoint"
+    )
+
+
+def num_devices(model: str) -> int:
+    """How many GPUs one copy of the model needs."""
+    return MODELS[model].num_devices if model in MODELS else 1
+
+
+def model_name(model: str) -> str:
+    """The name of the model's folder in the results tree."""
+    return model if model in MODELS else Path(model).resolve().name
+
+
+def load_engine(settings: RunSettings, device: str | None) -> Any:
+    """The model that ``settings.engine`` loads, ready to watch."""
+    model, _processor = _find_loader(settings.engine)(
+        model_path(settings.model),
+        kv_size=settings.kv_size,
+        streaming=settings.streaming,
+        device=device,
+        sample_fps=settings.sample_fps,
+        policy=settings.policy,
+        profile=settings.profile,
+        max_pixels=settings.max_pixels,
+        dtype=settings.dtype,
+        attn=settings.attn,
+        chunk_frames=settings.chunk_frames,
+    )
+    return model
+
+
+def _find_loader(engine: str) -> Callable[..., Any]:
+    module_name, _, function_name = engine.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise SettingsError(
+            f"--engine {engine}: {error}; expected MODULE:FUNCTION, e.g. inference:load_model"
+        ) from error
+
+
+def _check(what: str, name: str, known: Collection[str]) -> None:
+    if name not in known:
+        raise SettingsError(f"unknown {what} '{name}': expected one of {', '.join(known)}")
+
+
+def _looks_like_hub_id(model: str) -> bool:
+    parts = model.split("/")
+    return len(parts) == 2 and all(parts) and not model.startswith((".", "/", "models/"))

@@ -1,0 +1,117 @@
+"""Everything that decides what a run answers, in one checked object.
+
+The runner hands its settings to the workers as command-line arguments, both compute the same
+fingerprint from them, and every stored prediction carries it: predictions made under other
+settings, or for another annotation file, can therefore never be mixed into a run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+SAMPLINGS = ("timestamps", "released")
+LATE_QUESTIONS = ("error", "answer")
+VIDEO_BACKENDS = ("pyav", "decord")
+DTYPES = ("float16", "bfloat16", "float32")
+ATTENTIONS = ("auto", "sdpa", "flash")
+
+
+class SettingsError(ValueError):
+    """A setting of the run is missing or makes no sense."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of one run; see ``add_settings_arguments`` for what each one means.
+
+    Raises:
+        SettingsError: a value is missing or out of range.
+    """
+
+    model: str
+    kv_size: int
+    sample_fps: float
+    streaming: bool
+    policy: str = "hermes"
+    profile: str = "released"
+    sampling: str = "timestamps"
+    late_questions: str = "error"
+    max_new_tokens: int | None = None
+    max_pixels: int | None = None
+    chunk_frames: int = 16
+    video_backend: str = "pyav"
+    dtype: str | None = None
+    attn: str = "auto"
+    engine: str = "inference:load_model"
+
+    def __post_init__(self) -> None:
+        if self.kv_size is None:
+            raise SettingsError(
+                "--kv_size is missing: visual tokens kept per layer, e.g. --kv_size 6000"
+            )
+        for name in ("kv_size", "max_new_tokens", "max_pixels", "chunk_frames"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"--{name} must be at least 1, got {value}")
+        if not (math.isfinite(self.sample_fps) and self.sample_fps > 0):
+            raise SettingsError(
+                f"--sample_fps must be a number of frames per second above 0, got {self.sample_fps}"
+            )
+
+    @classmethod
+    def from_arguments(cls, arguments: argparse.Namespace) -> RunSettings:
+        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
+
+    def to_arguments(self) -> list[str]:
+        """The command-line arguments from which a worker rebuilds these settings."""
+        pairs = ((f"--{name}", value) for name, value in asdict(self).items() if value is not None)
+        return [f"{flag}={value}" for flag, value in pairs]
+
+
+def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that the runner and its workers share, except model, fps, budget and streaming."""
+    add = parser.add_argument
+    add("--policy", default="hermes", help="memory policy (default: %(default)s)")
+    add("--profile", default="released", help="profile of constants (default: %(default)s)")
+    add("--sampling", choices=SAMPLINGS, default="timestamps", help="rule that picks the frames")
+    add(
+        "--late_questions",
+        choices=LATE_QUESTIONS,
+        default="error",
+        help="what to do when end_time lies after the end of the video: an error row (default), or "
+        "an answer from the whole video",
+    )
+    add("--max_new_tokens", type=int, help="default: 16 for multiple choice, 256 for open ended")
+    add("--max_pixels", type=int, help="largest frame area the model sees (Qwen); default: its own")
+    add("--chunk_frames", type=int, default=16, help="most frames encoded at once (default: 16)")
+    add("--video_backend", choices=VIDEO_BACKENDS, default="pyav", help="video reader")
+    add("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on the CPU")
+    add("--attn", choices=ATTENTIONS, default="auto", help="attention kernels")
+    add(
+        "--engine",
+        metavar="MODULE:FUNCTION",
+        default="inference:load_model",
+        help="function that loads the model; same signature as %(default)s",
+    )
+
+
+def fingerprint(described: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that differ whenever anything in ``described`` differs."""
+    canonical = json.dumps(described, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def differences(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """One line for each entry in which two descriptions of a run differ."""
+    names = [*wanted, *(name for name in stored if name not in wanted)]
+    return [
+        f"{name}: {stored.get(name)!r} there, {wanted.get(name)!r} now"
+        for name in names
+        if stored.get(name) != wanted.get(name)
+    ]

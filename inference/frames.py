@@ -114,19 +114,22 @@ def to_frames(frames: Any) -> Tensor:
 
 
 def resize(frames: Tensor, size: tuple[int, int], resample: int) -> Tensor:
-    """Resize (f, 3, H, W) float values 0..255 with antialiasing, rounded to whole levels.
+    """Resize (f, 3, H, W) float values 0..255 with antialiasing, to whole levels.
 
-    The rounding is what PIL and torchvision do with uint8 input.
+    Rows first, then columns, rounded and clipped after each, as PIL and torchvision do with uint8:
+    clipping the overshoot of a sharp edge only once differs by up to 17 levels.
     """
     if tuple(frames.shape[2:]) == size:
         return frames
     mode = _RESAMPLE[resample]
     if mode == "nearest":
         return torch.nn.functional.interpolate(frames, size, mode=mode)
-    smooth = torch.nn.functional.interpolate(
-        frames, size, mode=mode, antialias=True, align_corners=False
-    )
-    return smooth.round_().clamp_(0, 255)
+    for step in ((frames.shape[2], size[1]), size):
+        frames = torch.nn.functional.interpolate(
+            frames, step, mode=mode, antialias=True, align_corners=False
+        )
+        frames = frames.round_().clamp_(0, 255)
+    return frames
 
 
 def normalise(frames: Tensor, config: PixelConfig) -> Tensor:

@@ -1,0 +1,107 @@
+"""Unknown names, options out of range, families and frames a policy cannot serve."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from policy_memory import add_frames, empty_memory, policy_of, random_states
+from tiny import open_stream
+
+from hermes import MemoryConfig, make_policy
+from hermes.policies import POLICIES
+from hermes.policies.recent import Recent
+from inference import load_model
+
+OUT_OF_RANGE = [
+    ("infinipot_v", "tar_ratio", 1.5, r"tar_ratio must be a number in \[0, 1\], got 1.5"),
+    ("infinipot_v", "target_ratio", 0, "target_ratio"),
+    ("live_vlm", "num_buckets", 0, "num_buckets must be an integer of at least 1, got 0"),
+    ("stratified", "floor_share", -0.1, "floor_share"),
+    ("stratified", "num_slices", 2.5, "num_slices must be an integer"),
+    ("streaming_llm", "num_sinks", -1, "num_sinks"),
+    ("rekv", "local_share", "half", "local_share must be a number"),
+    ("rekv", "quantised", 1, "quantised must be true or false, got 1"),
+    ("rekv", "host_bytes_limit", 0, "host_bytes_limit"),
+    ("two_speed", "recent_share", True, "recent_share"),
+    ("two_speed", "guidance", "vague", "unknown guidance 'vague'; known: local, mixed"),
+    ("two_speed", "novelty_states", "queries", "known: keys, values"),
+    ("two_speed", "handover_frames", 0, "handover_frames"),
+    ("two_speed_recall", "on_full", "newest", "known: oldest, thin"),
+    ("two_speed_recall", "host_bytes_limit", None, "host_bytes_limit"),
+    ("last_frames", "num_frames", 0, "num_frames"),
+    ("uniform_recent", "recent_share", 2, "recent_share"),
+]
+
+
+@pytest.mark.parametrize(("policy", "option", "value", "message"), OUT_OF_RANGE)
+def test_options_out_of_range(policy, option, value, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        policy_of(policy, 24, **{option: value})
+    assert repr(policy) in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_unknown_options_list_the_known_ones(policy):
+    with pytest.raises(ValueError, match=f"unknown option colour of policy '{policy}'") as caught:
+        policy_of(policy, 24, colour="red")
+    fields = getattr(POLICIES[policy].Options, "__dataclass_fields__", {})
+    assert all(name in str(caught.value) for name in fields)
+    assert fields or str(caught.value).endswith("known: none")
+
+
+def test_unknown_policy_lists_all():
+    with pytest.raises(ValueError, match="unknown policy 'best'") as caught:
+        policy_of("best", 24)
+    assert all(name in str(caught.value) for name in POLICIES)
+
+
+def test_a_family_that_a_policy_cannot_serve(monkeypatch):
+    class Picky(Recent):
+        families = frozenset({"llava"})
+
+    monkeypatch.setitem(POLICIES, "picky", Picky)
+    config = MemoryConfig(kv_size=8, policy="picky")
+    assert isinstance(make_policy(config, 4, "llava"), Picky)
+    with pytest.raises(ValueError, match="'picky' cannot serve the family 'qwen', only: llava"):
+        make_policy(config, 4, "qwen")
+
+
+def test_options_reach_the_engine_and_the_record(base):
+    engine = open_stream(base, policy="two_speed", policy_options={"recent_share": 0.25})
+    recorded = engine.describe()
+    assert recorded["policy_options"]["recent_share"] == 0.25
+    assert recorded["probe"] == "exact", "what the policy settles is recorded, not what was asked"
+    assert engine.new_stream().policy.options == engine.policy.options
+
+
+def test_options_through_the_loader(checkpoint):
+    engine, _ = load_model(
+        checkpoint("llava"),
+        kv_size=24,
+        device="cpu",
+        policy="last_frames",
+        policy_options={"num_frames": 2},
+    )
+    assert engine.policy.options.num_frames == 2
+
+
+@pytest.mark.parametrize("policy", ["rekv", "two_speed", "two_speed_recall", "stream_mem"])
+def test_frames_of_two_sizes_are_refused(policy):
+    memory = empty_memory()
+    add_frames(memory, *random_states(3, 4))
+    add_frames(memory, *random_states(3, 6), first=3)
+    acting = policy_of(policy, 12)
+    attention = [torch.rand(30)] * 4
+    with pytest.raises(ValueError, match=r"differ in size.*equal height and width"):
+        kept = acting.select(memory, attention)
+        acting.evicting(memory, attention, kept)
+
+
+def test_a_store_below_one_frame_is_refused_before_anything_is_lost():
+    memory = empty_memory()
+    add_frames(memory, *random_states(6, 4))
+    policy = policy_of("rekv", 12, host_bytes_limit=10)
+    kept = policy.select(memory, [None] * 4)
+    with pytest.raises(ValueError, match="the limit is 10: raise host_bytes_limit"):
+        policy.evicting(memory, [None] * 4, kept)
+    assert memory.num_visual == 24

@@ -1,0 +1,318 @@
+"""The thing that defines each scoring policy, on a memory filled by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from policy_memory import (
+    HEADS,
+    NUM_LAYERS,
+    PREFIX,
+    WIDTH,
+    add_frames,
+    compress_by,
+    empty_memory,
+    policy_of,
+    random_attention,
+    random_states,
+)
+
+from hermes.importance import mean_attention
+from hermes.policies.anchors import choose_anchors, novelty
+from hermes.policies.slices import ranks_within, time_slices, top_with_floors
+from hermes.policies.value_norm import masked_mean, pooled
+from hermes.received_attention import received_attention
+
+LENGTH = 4
+
+
+def _filled(frames: int, seed: int = 0):
+    memory = empty_memory()
+    add_frames(memory, *random_states(frames, LENGTH, seed))
+    return memory
+
+
+def _frames_of(memory, rows, layer=0):
+    return memory.provenance.frame[layer, PREFIX + rows].tolist()
+
+
+def test_tar_drops_exactly_the_patches_that_repeat():
+    """Patches 0 and 1 never change, patches 2 and 3 are new in every frame."""
+    keys, values = random_states(8, LENGTH)
+    keys[:, :, :2] = keys[:, :1, :2]
+    memory = empty_memory()
+    add_frames(memory, keys, values)
+    # 16 of 32 tokens stay: 2 reference frames of 4 tokens, 8 of the 12 changing older tokens
+    policy = policy_of("infinipot_v", 31, target_ratio=16 / 31, tar_ratio=1.0, query_ratio=0.25)
+    for rows in policy.select(memory, [None] * NUM_LAYERS):
+        older = rows[rows < 24]
+        assert rows[rows >= 24].tolist() == list(range(24, 32)), "reference frames stay whole"
+        assert older.numel() == 8
+        assert (older % LENGTH >= 2).all(), "no repeating patch survives"
+
+
+def test_van_keeps_the_largest_values():
+    keys, values = random_states(8, LENGTH)
+    loud = [1, 6, 11, 17]
+    values.flatten(1, 2)[:, loud] *= 100
+    memory = empty_memory()
+    add_frames(memory, keys, values)
+    policy = policy_of("infinipot_v", 31, target_ratio=12 / 31, tar_ratio=0.0)
+    deepest = policy.select(memory, [None] * NUM_LAYERS)[-1]  # no pooling in the last quarter
+    assert deepest.tolist() == [*loud, *range(24, 32)]
+
+
+def test_infinipot_cuts_to_its_target():
+    memory = _filled(8)
+    kept = policy_of("infinipot_v", 31).select(memory, [None] * NUM_LAYERS)
+    assert {rows.numel() for rows in kept} == {int(0.75 * 31)}
+
+
+def test_pooling_leaves_evicted_neighbours_out():
+    """Compared with a mean written as loops."""
+    generator = torch.Generator().manual_seed(1)
+    volume = torch.rand(1, 5, 3, 4, generator=generator)
+    present = (torch.rand(1, 5, 3, 4, generator=generator) > 0.4).float()
+    window = (3, 5, 1)
+    mean = masked_mean(volume, present, window)
+    for f, y, x in present[0].nonzero().tolist():
+        near = [
+            volume[0, i, j, x].item()
+            for i in range(max(0, f - 1), min(5, f + 2))
+            for j in range(max(0, y - 2), min(3, y + 3))
+            if present[0, i, j, x]
+        ]
+        assert mean[0, f, y, x].item() == pytest.approx(sum(near) / len(near), rel=1e-5)
+
+
+def test_value_norm_is_pooled_by_depth():
+    """One loud token spreads over its 7 x 7 x 7, its frame, its neighbours, nothing."""
+    keys, values = random_states(12, LENGTH)
+    values = torch.ones_like(values)
+    values[:, 5, 1] = 100
+    memory = empty_memory()
+    add_frames(memory, keys, values)
+    scores = pooled(memory, (2, 2))
+    spoken = [{i // LENGTH for i in (scores(k) > 3).nonzero().flatten().tolist()} for k in range(4)]
+    assert spoken[0] == set(range(2, 9))
+    assert spoken[1] == {5}
+    touched = [(scores(layer) > 3).nonzero().flatten().tolist() for layer in (1, 2, 3)]
+    assert touched == [[20, 21, 22, 23], [20, 21, 22], [21]]
+
+
+def test_prototype_is_the_score_weighted_mean_of_its_frame():
+    memory = _filled(6)
+    states = [(b.keys.clone(), b.values.clone()) for b in memory.layers]
+    policy = policy_of("stream_mem", 14)
+    attention = random_attention(24)
+    kept = policy.select(memory, attention)
+    policy.evicting(memory, attention, kept)
+    memory.keep(kept)
+    assert memory.num_visual == 14
+    for layer, rows in enumerate(kept):
+        weights = memory.provenance.weights[layer, PREFIX : PREFIX + 14]
+        for frame in range(6):
+            mine = attention[layer][4 * frame : 4 * frame + 4]
+            slot = 4 * frame + int(mine.argmin())
+            place = rows.tolist().index(slot)
+            if {4 * frame + i for i in range(4)} <= set(rows.tolist()):
+                assert weights[place] == 1
+                continue
+            assert weights[place] == LENGTH
+            for which, held in enumerate((memory.layers[layer].keys, memory.layers[layer].values)):
+                own = states[layer][which][:, PREFIX + 4 * frame : PREFIX + 4 * frame + 4]
+                expected = sum(mine[i] * own[:, i] for i in range(4)) / mine.sum()
+                assert torch.allclose(held[:, PREFIX + place], expected, atol=1e-6)
+
+
+def test_a_frame_gets_its_prototype_once():
+    memory = _filled(6)
+    policy = policy_of("stream_mem", 20)
+    kept = compress_by(policy, memory)
+    made = memory.provenance.weights[0, PREFIX : PREFIX + 20].gt(1).sum()
+    assert made == (torch.bincount(kept[0] // LENGTH) < LENGTH).sum() > 0
+    add_frames(memory, *random_states(1, LENGTH, 5), first=6)
+    compress_by(policy, memory, seed=1)
+    weights = memory.provenance.weights[0, PREFIX : PREFIX + 20]
+    frames = memory.provenance.frame[0, PREFIX : PREFIX + 20]
+    assert (weights[frames < 6] > 1).sum() <= made
+    assert (weights[frames == 6] > 1).sum() == 1
+
+
+def test_received_attention_equals_the_plain_mean():
+    """For tokens that every query sees, the mean of Eq. 2; for the others, of those that see."""
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(4, 6, WIDTH, generator=generator)
+    keys = torch.randn(HEADS, 16, WIDTH, generator=generator)
+    received = received_attention(queries, keys, 0.3, max_queries=99)
+    expected = mean_attention(queries, keys, 0.3, slice(0, 16), causal=True)
+    seen_by = torch.tensor([6.0] * 11 + [5, 4, 3, 2, 1])
+    assert torch.allclose(received, expected * 6 / seen_by, atol=1e-6)
+
+
+def test_received_attention_of_some_queries_reaches_every_token():
+    queries, keys = torch.randn(2, 40, WIDTH), torch.randn(HEADS, 50, WIDTH)
+    assert torch.isfinite(received_attention(queries, keys, 1.0, max_queries=3)).all()
+
+
+def test_live_vlm_covers_every_bucket():
+    """All attention lies on the first frames; still every span of time is remembered."""
+    memory = _filled(16)
+    policy = policy_of("live_vlm", 24, recent_share=1 / 3, num_buckets=4)
+    for layer in range(NUM_LAYERS):
+        policy._received[layer] = torch.linspace(1, 0, 64)
+    for rows in policy.select(memory, [None] * NUM_LAYERS):
+        assert rows[-8:].tolist() == list(range(56, 64)), "short-term memory stays raw"
+        # frames 0 to 13 in 4 spans of 3.25 seconds; the best of each are its first
+        assert rows[:-8].tolist() == [*range(4), *range(16, 20), *range(28, 32), *range(40, 44)]
+
+
+def test_live_vlm_looks_only_when_something_leaves():
+    memory = _filled(4)
+    policy = policy_of("live_vlm", 24)
+    assert policy.observer(memory, num_new=8) is None
+    assert policy.observer(memory, num_new=9) is not None
+
+
+@pytest.mark.parametrize("floor_share", [0.0, 0.5, 1.0])
+def test_stratified_floors_hold(floor_share):
+    memory = _filled(16)
+    policy = policy_of("stratified", 32, num_slices=4, floor_share=floor_share)
+    biased = [torch.linspace(0, 1, 64) for _ in range(NUM_LAYERS)]
+    for rows in policy.select(memory, biased):
+        counts = torch.bincount(torch.tensor(_frames_of(memory, rows)) // 4, minlength=4)
+        assert counts.min() >= int(floor_share * rows.numel() / 4)
+        if floor_share == 0:
+            assert counts[0] == 0, "without floors the bias decides, or the test shows nothing"
+
+
+def test_streaming_llm_keeps_sinks_and_window():
+    memory = _filled(8)
+    kept = policy_of("streaming_llm", 12, num_sinks=5).select(memory, [None] * NUM_LAYERS)
+    assert all(rows.tolist() == [*range(5), *range(25, 32)] for rows in kept)
+    assert policy_of("streaming_llm", 12).config.reindex == "eager"
+
+
+def test_hermes_exact_is_a_preset():
+    policy = policy_of("hermes_exact", 12)
+    assert policy.config.probe == "exact"
+    assert policy.config.working_recency_weight == (0.75, 0.15)
+    memory = _filled(8)
+    same = policy_of("hermes", 12)  # the defaults of MemoryConfig already are Eq. 3
+    attention = random_attention(32)
+    for ours, theirs in zip(
+        policy.select(memory, attention), same.select(memory, attention), strict=True
+    ):
+        assert torch.equal(ours, theirs)
+
+
+def test_two_speed_leaves_the_recent_window_untouched():
+    memory = _filled(16)
+    before = [(b.keys.clone(), b.values.clone()) for b in memory.layers]
+    policy = policy_of("two_speed", 24, recent_share=0.5)
+    kept = compress_by(policy, memory)
+    for layer, rows in enumerate(kept):
+        assert rows[-12:].tolist() == list(range(52, 64))
+        for which, held in enumerate((memory.layers[layer].keys, memory.layers[layer].values)):
+            assert torch.equal(
+                held[:, PREFIX + 12 : PREFIX + 24],
+                before[layer][which][:, PREFIX + 52 : PREFIX + 64],
+            )
+
+
+def test_two_speed_past_keeps_floors_against_biased_attention():
+    memory = _filled(28)
+    policy = policy_of(
+        "two_speed",
+        64,
+        anchor_share=0.0,
+        num_slices=4,
+        floor_share=0.5,
+        novelty_weight=0.0,
+    )
+    biased = [torch.linspace(0, 1, 112) for _ in range(NUM_LAYERS)]
+    for rows in policy.select(memory, biased):
+        past = rows[rows < 80]
+        assert past.numel() == 32
+        counts = torch.bincount(past // 20, minlength=4)
+        assert counts[:3].tolist() == [4, 4, 4] and counts[3] == 20
+
+
+def test_two_speed_anchors_are_whole_and_differ():
+    """Five scenes of four equal frames; with room for four anchors, each from another scene."""
+    keys, values = random_states(5, LENGTH)
+    keys, values = (states.repeat_interleave(4, dim=1) for states in (keys, values))
+    memory = empty_memory()
+    policy = policy_of("two_speed", 40, recent_share=0.2, anchor_share=0.5)
+    for start in range(0, 20, 5):
+        add_frames(memory, keys[:, start : start + 5], values[:, start : start + 5], first=start)
+        if memory.num_visual > 40:
+            compress_by(policy, memory, seed=start)
+    anchors = policy._anchors
+    assert len(anchors) == 4
+    assert len({frame // 4 for frame in anchors}) == 4, "one per scene"
+    for layer in range(NUM_LAYERS):
+        frames = memory.provenance.frame[layer, PREFIX : memory.num_tokens]
+        assert all((frames == anchor).sum() == LENGTH for anchor in anchors)
+
+
+def test_two_speed_hand_over_fades():
+    """Equal attention, no novelty: what has just left the window outranks what left long ago."""
+    memory = _filled(16)
+    policy = policy_of(
+        "two_speed",
+        24,
+        anchor_share=0.0,
+        floor_share=0.0,
+        novelty_weight=0.0,
+        handover_frames=4,
+        attention_scale="min_max",
+    )
+    kept = policy.select(memory, [torch.ones(64)] * NUM_LAYERS)
+    assert kept[0].tolist() == list(range(40, 64))
+
+
+def test_novelty_marks_what_repeats():
+    states = torch.randn(HEADS, 6, WIDTH, generator=torch.Generator().manual_seed(0))
+    states[:, 2], states[:, 5] = states[:, 0], -states[:, 3]
+    found = novelty(states, torch.tensor([0, 1, 0, 1, 2, 1]))
+    assert found[[0, 1, 4]].tolist() == [1, 1, 1], "the first of its patch is new"
+    assert found[2] == pytest.approx(0, abs=1e-6)
+    assert found[5] == 1, "the opposite is as new as can be"
+
+
+def test_choose_anchors_drops_the_copies():
+    scene = [0, 0, 0, 1, 1, 2]
+    similarity = [[float(a == b) for a in scene] for b in scene]
+    assert choose_anchors([10, 11, 12, 13, 14, 15], similarity, 3, spread=0.0) == [10, 13, 15]
+    assert choose_anchors([3, 4], [[1, 1], [1, 1]], 0, spread=0.0) == []
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.integers(0, 4)), min_size=1, max_size=60),
+    st.integers(1, 70),
+    st.floats(0, 1),
+)
+def test_top_with_floors_against_a_plain_rule(tokens, budget, share):
+    scores, slices = torch.tensor([s for s, _ in tokens]), torch.tensor([k for _, k in tokens])
+    rows = top_with_floors(scores, slices, 5, share, budget).tolist()
+    count = min(budget, len(tokens))
+    assert rows == sorted(set(rows)) and len(rows) == count
+    floor = int(share * count / 5)
+    left = [i for i in range(len(tokens)) if i not in rows]
+    for which in range(5):
+        mine = [i for i in rows if tokens[i][1] == which]
+        assert len(mine) >= min(floor, sum(k == which for _, k in tokens))
+        lost = [scores[i] for i in left if tokens[i][1] == which]
+        assert not lost or not mine or min(scores[i] for i in mine) >= max(lost)
+
+
+def test_ranks_and_slices():
+    slices = time_slices(torch.tensor([5.0, 6.0, 9.0, 15.0], dtype=torch.float64), 2)
+    assert slices.tolist() == [0, 0, 0, 1]
+    assert time_slices(torch.zeros(3, dtype=torch.float64), 4).tolist() == [0, 0, 0]
+    ranks = ranks_within(slices, torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
+    assert ranks.tolist() == [2, 0, 1, 0]

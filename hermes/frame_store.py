@@ -16,7 +16,10 @@ from hermes.quantise import Quantised, dequantise, quantise
 ON_FULL = ("oldest", "thin")
 
 
-@dataclass(frozen=True)
+Shapes = list[tuple[torch.Size, torch.dtype]]
+
+
+@dataclass(frozen=True, eq=False)
 class StoredFrame:
     """One frame, all layers."""
 
@@ -69,9 +72,13 @@ class FrameStore:
         Raises:
             ValueError: a single frame exceeds the byte limit.
         """
-        for turn, number in enumerate(numbers):
-            first = memory.num_prefix + start + turn * length
-            self._add_frame(memory, slice(first, first + length), number)
+        shapes = self._shapes(memory, length)
+        new = {self._open(memory, number, shapes): turn for turn, number in enumerate(numbers)}
+        stored = [(frame, new[frame]) for frame in self.frames if frame in new]
+        first = memory.num_prefix + start
+        rows = slice(first, first + len(numbers) * length)
+        for layer in range(memory.num_layers):
+            self._copy_layer(memory, layer, rows, length, stored)
 
     def scores(self, layer: int, query: Tensor) -> Tensor:
         """(F,) fp32: mean key of every frame times the (g * d,) query."""
@@ -88,25 +95,39 @@ class FrameStore:
             ]
             target.copy_(dequantise(Quantised(*parts)) if self._quantised else parts[0])
 
-    def _add_frame(self, memory: StreamMemory, rows: slice, number: int) -> None:
-        shapes = self._shapes(memory, rows.stop - rows.start)
+    def _open(self, memory: StreamMemory, number: int, shapes: Shapes) -> StoredFrame:
+        """Room for a frame, not yet filled; it may leave again for later ones of its chunk."""
         needed = sum(shape.numel() * dtype.itemsize for shape, dtype in shapes)
         self._make_room(needed)
         pinned = memory.layers[0].device.type == "cuda"
         states = tuple(
             torch.empty(shape, dtype=dtype, pin_memory=pinned) for shape, dtype in shapes
         )
-        slot = self._take_slot(memory)
-        for layer, buffers in enumerate(memory.layers):
-            self._index[layer][slot] = buffers.keys[:, rows].float().mean(dim=1).flatten()
-            for which, source in enumerate((buffers.keys[:, rows], buffers.values[:, rows])):
-                parts = quantise(source) if self._quantised else (source,)
-                for part, target in zip(parts, states, strict=True):
-                    target[which, layer].copy_(part, non_blocking=True)
-        self.frames.append(StoredFrame(number, slot, states))
+        frame = StoredFrame(number, self._take_slot(memory), states)
+        self.frames.append(frame)
         self.host_bytes += needed
+        return frame
 
-    def _shapes(self, memory: StreamMemory, length: int) -> list[tuple[torch.Size, torch.dtype]]:
+    def _copy_layer(
+        self,
+        memory: StreamMemory,
+        layer: int,
+        rows: slice,
+        length: int,
+        stored: list[tuple[StoredFrame, int]],
+    ) -> None:
+        buffers = memory.layers[layer]
+        means = buffers.keys[:, rows].float().unflatten(1, (-1, length)).mean(dim=2)
+        for frame, turn in stored:
+            self._index[layer][frame.slot] = means[:, turn].flatten()
+        for which, source in enumerate((buffers.keys[:, rows], buffers.values[:, rows])):
+            parts = quantise(source) if self._quantised else (source,)
+            for frame, turn in stored:
+                mine = slice(turn * length, (turn + 1) * length)
+                for part, target in zip(parts, frame.states, strict=True):
+                    target[which, layer].copy_(part[:, mine], non_blocking=True)
+
+    def _shapes(self, memory: StreamMemory, length: int) -> Shapes:
         heads, _, width = memory.layers[0].keys.shape
         shape = torch.Size((2, memory.num_layers, heads, length, width))
         if not self._quantised:

@@ -40,7 +40,8 @@ class FrameTail(NamedTuple):
             raise ValueError(
                 f"frames after number {frame} differ in size (the newest has "
                 f"{self.tokens_per_frame} tokens); this policy needs frames of one size: watch "
-                "frames of equal height and width"
+                "frames of equal height and width. The same follows from restoring a snapshot, "
+                "which does not hold the policy's own state"
             )
         return count
 

@@ -86,6 +86,7 @@ class TwoSpeed(Policy):
         """No anchors; no frame has left the recent part."""
         self._anchors: list[int] = []
         self._last_aged = -1
+        self._pending = self._anchors, self._last_aged
 
     def guidance(self, layer: int) -> Guidance:
         """The same text in every layer."""
@@ -95,7 +96,9 @@ class TwoSpeed(Policy):
         """Anchors and floors first, then the best of the past, then the recent frames."""
         tail = frame_tail(memory)
         recent = self.recent_frames(tail) * tail.tokens_per_frame
-        anchors = torch.tensor(self._choose_anchors(memory, tail), dtype=torch.int64)
+        chosen = self._choose_anchors(memory, tail)
+        self._pending = chosen, tail.numbers[-1 - self.recent_frames(tail)]
+        anchors = torch.tensor(chosen, dtype=torch.int64, device=memory.positions.device)
         kept = []
         for layer, attended in enumerate(attention):
             assert attended is not None
@@ -108,9 +111,7 @@ class TwoSpeed(Policy):
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
     ) -> None:
         """Remember which frames are anchors and which have aged."""
-        tail = frame_tail(memory)
-        self._anchors = self._choose_anchors(memory, tail)
-        self._last_aged = tail.numbers[-1 - self.recent_frames(tail)]
+        self._anchors, self._last_aged = self._pending
 
     def recent_frames(self, tail: FrameTail) -> int:
         """Frames of the recent part."""

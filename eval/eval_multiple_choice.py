@@ -1,10 +1,10 @@
-"""Evaluate multiple-choice results.
+"""Evaluate multiple-choice results, and open answers of one word.
 
-    python eval/eval_multiple_choice.py {general|videomme|egoschema} --results_path results.csv
+    python eval/eval_multiple_choice.py {general|videomme|egoschema|words} --results_path FILE
 
 Prints the report and writes it beside the results: eval_results.txt (general),
-eval_results_videomme.txt (videomme), submission.csv (egoschema); the numbers of each subcommand
-go to its own section of metrics.json. Runs no model.
+eval_results_videomme.txt (videomme), eval_results_words.txt (words), submission.csv (egoschema);
+the numbers of each subcommand go to its own section of metrics.json. Runs no model.
 """
 
 import argparse
@@ -17,7 +17,7 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
 
 from eval.egoschema import evaluate_egoschema
 from eval.files import merge_metrics, write_text
-from eval.general import evaluate_general
+from eval.general import evaluate_general, evaluate_words
 from eval.reports import Report
 from eval.results_table import ResultsError, locate_results
 from eval.videomme import evaluate_videomme
@@ -26,6 +26,7 @@ SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     "general": (evaluate_general, "accuracy overall, per task and per category"),
     "egoschema": (evaluate_egoschema, "write submission.csv for the EgoSchema server"),
     "videomme": (evaluate_videomme, "accuracy per duration: short, medium, long"),
+    "words": (evaluate_words, "open answers of one word, compared with the reference as text"),
 }
 
 

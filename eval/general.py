@@ -1,4 +1,4 @@
-"""The `general` subcommand: accuracy over all questions, per task and per task category."""
+"""The `general` and `words` subcommands: accuracy over all questions, per task and category."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,8 +24,20 @@ def evaluate_general(path: Path, debug: bool = False) -> Report:
     Raises:
         ResultsError: the CSV cannot be evaluated.
     """
-    scored = Scored.read(path)
-    tasks = scored.labels("task")
+    return _evaluate(Scored.read(path), "general", "eval_results.txt", debug)
+
+
+def evaluate_words(path: Path, debug: bool = False) -> Report:
+    """Evaluate open answers of one word at `path`: right if they are the reference's words.
+
+    Raises:
+        ResultsError: the CSV cannot be evaluated.
+    """
+    return _evaluate(Scored.read_words(path), "words", "eval_results_words.txt", debug)
+
+
+def _evaluate(scored: Scored, section: str, file_name: str, debug: bool) -> Report:
+    path, tasks = scored.path, scored.labels("task")
     benchmark = find_benchmark(
         dataset_beside(path), list(tasks), bool(scored.labels("duration_category").any())
     )
@@ -45,7 +57,7 @@ def evaluate_general(path: Path, debug: bool = False) -> Report:
         **_percents(averages),
     }
     shown = (*lines, *(scored.debug_lines() if debug else ()))
-    return Report("general", shown, {"eval_results.txt": text}, metrics)
+    return Report(section, shown, {file_name: text}, metrics)
 
 
 def _lines(

@@ -1,4 +1,4 @@
-"""The rows of a multiple-choice results CSV that count, with what the reports need of them."""
+"""The rows of a results CSV that count, with what the reports need of them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +10,10 @@ import pandas as pd
 from eval.intervals import Estimate, clustered_mean
 from eval.letters import ambiguous_rows, reparsed_rows, unparsed_rows
 from eval.results_table import cluster_column, read_results, scored_rows
+from eval.words import normalised
 
 NEEDED_COLUMNS = ("video_id", "pred_answer", "pred_choice", "qa_acc")
+WORD_COLUMNS = ("video_id", "answer", "pred_answer")
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Scored:
     num_table_rows: int
     clustered_by: str
     rows: pd.DataFrame
+    has_letters: bool = True
+    """False for open answers, which are compared as words."""
 
     @classmethod
     def read(cls, path: Path, *more_columns: str) -> "Scored":
@@ -33,6 +37,18 @@ class Scored:
         table = read_results(path, (*NEEDED_COLUMNS, *more_columns))
         return cls(path, len(table), cluster_column(table), scored_rows(table, path))
 
+    @classmethod
+    def read_words(cls, path: Path) -> "Scored":
+        """Read open answers; `qa_acc` is 100 where answer and prediction are the same words.
+
+        Raises:
+            ResultsError: the CSV cannot be evaluated.
+        """
+        table = read_results(path, WORD_COLUMNS)
+        same = table["pred_answer"].map(normalised) == table["answer"].map(normalised)
+        table = table.assign(qa_acc=same * 100.0)
+        return cls(path, len(table), cluster_column(table), scored_rows(table, path), False)
+
     @property
     def num_left_out(self) -> int:
         """Rows that carry an error or no score."""
@@ -41,6 +57,8 @@ class Scored:
     @cached_property
     def unparsed(self) -> pd.DataFrame:
         """The rows whose prediction could not be read; they count as answered wrongly."""
+        if not self.has_letters:
+            return self.rows[self.rows["pred_answer"].str.strip() == ""]
         return self.rows[unparsed_rows(self.rows)]
 
     def labels(self, column: str) -> pd.Series:
@@ -65,6 +83,11 @@ class Scored:
             "accuracy_counting_errors_as_wrong_percent": float(
                 self.rows["qa_acc"].sum() / self.num_table_rows
             ),
+            **(self._letter_counts() if self.has_letters else {}),
+        }
+
+    def _letter_counts(self) -> dict[str, int]:
+        return {
             "num_pred_choice_not_by_released_rule": int(reparsed_rows(self.rows).sum()),
             "num_duplicate_correct_option": int(ambiguous_rows(self.rows).sum()),
         }

@@ -41,6 +41,21 @@ STREAMING = Benchmark(
         "Prospective Reasoning",
     ),
 )
+NANOSTREAM_CATEGORIES = {
+    "perception now": ("now_colour", "now_shape", "now_place", "now_count"),
+    "recent past": (
+        "recent_shape",
+        "recent_colour",
+        "recent_former_colour",
+        "recent_former_place",
+        "recent_change",
+    ),
+    "far past": ("far_first_shape", "far_first_colour", "far_colour", "far_ever"),
+    "counting": ("count_colours",),
+    "order": ("order_first",),
+    "unanswerable": ("unanswerable",),
+}
+NANOSTREAM = Benchmark("NanoStream", sum(NANOSTREAM_CATEGORIES.values(), ()), NANOSTREAM_CATEGORIES)
 GENERAL = Benchmark("General")
 # Two of these are StreamingBench names too; knowing all twelve keeps the two benchmarks apart.
 VIDEOMME_TASKS = frozenset(
@@ -60,6 +75,8 @@ VIDEOMME_TASKS = frozenset(
     }
 )
 BENCHMARKS = {
+    "nanostream": NANOSTREAM,
+    "nanostream_words": NANOSTREAM,
     "ovobench": OVO,
     "streamingbench": STREAMING,
     "videomme": GENERAL,

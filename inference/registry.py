@@ -35,6 +35,7 @@ class Family:
 
 
 MODELS: dict[str, ModelEntry] = {
+    "nano": ModelEntry("models/hermes-nano"),
     "llava_ov_0.5b": ModelEntry("models/llava-onevision-qwen2-0.5b-ov-hf"),
     "llava_ov_7b": ModelEntry("models/llava-onevision-qwen2-7b-ov-hf"),
     "llava_ov_72b": ModelEntry("models/llava-onevision-qwen2-72b-ov-hf", num_devices=4),

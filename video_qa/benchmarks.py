@@ -28,6 +28,13 @@ class Benchmark:
 
 
 DATASETS: dict[str, Benchmark] = {
+    "nanostream": Benchmark("data/nanostream/nanostream_test.json", streaming=True),
+    "nanostream_words": Benchmark(
+        "data/nanostream/nanostream_words_test.json",
+        streaming=True,
+        kind=OPEN_ENDED,
+        evaluators=("words",),
+    ),
     "videomme": Benchmark(
         "data/videomme/videomme.json", streaming=False, evaluators=("general", "videomme")
     ),

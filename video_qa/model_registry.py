@@ -1,23 +1,34 @@
-"""Which models, policies and profiles exist, and how a model is loaded."""
+"""Which models, policies and profiles exist, and how a model is loaded.
+
+Models and policies are imported where they are looked up: with another ``--engine`` neither torch
+nor transformers is needed.
+"""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hermes.config import PROFILES
-from hermes.policies import POLICIES
-from inference import MODELS
-from video_qa.run_settings import RunSettings, SettingsError
+from video_qa.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
+
+if TYPE_CHECKING:
+    from inference.registry import ModelEntry
 
 
 def check_names(settings: RunSettings) -> None:
-    """Raises SettingsError, with the known names, for an unknown model, policy or profile."""
-    _check("policy", settings.policy, POLICIES)
-    _check("profile", settings.profile, PROFILES)
+    """Raises SettingsError, with the known names, for an unknown model, policy or profile.
+
+    Another ``--engine`` may know other policies and profiles; it has to check them itself.
+    """
     model_path(settings.model)
+    if settings.engine == DEFAULT_ENGINE:
+        from hermes.config import PROFILES
+        from hermes.policies import POLICIES
+
+        _check("policy", settings.policy, POLICIES)
+        _check("profile", settings.profile, PROFILES)
 
 
 def model_path(model: str) -> str:
@@ -26,24 +37,41 @@ def model_path(model: str) -> str:
     Raises:
         SettingsError: neither a key nor an existing folder nor of the form of a hub id.
     """
-    if model in MODELS:
-        return MODELS[model].path
+    entry = _entry(model)
+    if entry is not None:
+        return entry.path
     if Path(model).is_dir() or _looks_like_hub_id(model):
         return model
     raise SettingsError(
-        f"unknown model '{model}': expected one of {', '.join(MODELS)}, "
+        f"unknown model '{model}': expected one of {', '.join(model_keys())}, "
         "or a folder or hub id with a checkpoint"
     )
 
 
 def num_devices(model: str) -> int:
     """How many GPUs one copy of the model needs."""
-    return MODELS[model].num_devices if model in MODELS else 1
+    entry = _entry(model)
+    return 1 if entry is None else entry.num_devices
 
 
 def model_name(model: str) -> str:
     """The name of the model's folder in the results tree."""
-    return model if model in MODELS else Path(model).resolve().name
+    return Path(model).resolve().name if _entry(model) is None else model
+
+
+def model_keys() -> tuple[str, ...]:
+    """The short names of models."""
+    from inference.registry import MODELS
+
+    return tuple(MODELS)
+
+
+def _entry(model: str) -> ModelEntry | None:
+    if "/" in model:  # a path or hub id, never a key
+        return None
+    from inference.registry import MODELS
+
+    return MODELS.get(model)
 
 
 def load_engine(settings: RunSettings, device: str | None) -> Any:

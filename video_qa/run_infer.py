@@ -26,12 +26,11 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from inference import MODELS
 from video_qa import devices as device_choice
 from video_qa.annotations import load_annotations
 from video_qa.benchmark_run import RunOutcome, RunPlan, run_inference
 from video_qa.benchmarks import DATASETS
-from video_qa.model_registry import check_names, model_name, num_devices
+from video_qa.model_registry import check_names, model_keys, model_name, num_devices
 from video_qa.run_folder import RunFolderError, open_run_folder
 from video_qa.run_settings import RunSettings, SettingsError, add_settings_arguments
 from video_qa.worker import boolean
@@ -120,6 +119,8 @@ def _plan(arguments: argparse.Namespace) -> RunPlan:
 
 
 def _devices(requested: str | None, gpus_per_worker: int) -> list[device_choice.WorkerDevice]:
+    if requested == "cpu":
+        return [device_choice.CPU]
     import torch  # only to count GPUs, which starts nothing on them
 
     visible = device_choice.visible_gpus(os.environ, torch.cuda.device_count())
@@ -135,8 +136,8 @@ def _report(outcome: RunOutcome, path: Path) -> int:
     if failed:
         videos = {prediction.video_index for prediction in failed}
         print(
-            f"FAILED: {len(failed)} questions of {len(videos)} videos have an error instead of an "
-            "answer (column 'error'; the same command tries them again):",
+            f"FAILED: {len(failed)} questions of {len(videos)} video(s) have an error instead of "
+            "an answer (column 'error'; the same command tries them again):",
             file=sys.stderr,
         )
     for prediction in failed[:SHOWN_FAILURES]:
@@ -183,6 +184,13 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+class _ModelKeys:
+    """The names of models for the help text, looked up (which is slow) when it is shown."""
+
+    def __str__(self) -> str:
+        return ", ".join(model_keys())
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run_infer.py",
@@ -190,8 +198,8 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add: Any = parser.add_argument
-    models = ", ".join(MODELS)
-    add("--model", default="llava_ov_7b", help=f"{models}; or a checkpoint folder or hub id")
+    model = add("--model", default="llava_ov_7b", help="%(keys)s; or a checkpoint folder or hub id")
+    model.keys = _ModelKeys()
     add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
     add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
     add("--only_eval", action="store_true", help="evaluate the results that exist")

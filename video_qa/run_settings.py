@@ -19,6 +19,7 @@ SAMPLINGS = ("timestamps", "released")
 LATE_QUESTIONS = ("error", "answer")
 VIDEO_BACKENDS = ("pyav", "decord")
 DTYPES = ("float16", "bfloat16", "float32")
+DEFAULT_ENGINE = "inference:load_model"
 ATTENTIONS = ("auto", "sdpa", "flash")
 
 
@@ -48,7 +49,7 @@ class RunSettings:
     video_backend: str = "pyav"
     dtype: str | None = None
     attn: str = "auto"
-    engine: str = "inference:load_model"
+    engine: str = DEFAULT_ENGINE
 
     def __post_init__(self) -> None:
         if self.kv_size is None:
@@ -96,7 +97,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--engine",
         metavar="MODULE:FUNCTION",
-        default="inference:load_model",
+        default=DEFAULT_ENGINE,
         help="function that loads the model; same signature as %(default)s",
     )
 

@@ -16,7 +16,7 @@ from video_qa.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annota
 from video_qa.atomic_file import write_text_atomically
 from video_qa.benchmarks import DATASETS
 from video_qa.hermes_vqa import HermesVQA
-from video_qa.model_registry import check_names, load_engine
+from video_qa.model_registry import load_engine
 from video_qa.orphans import end_with
 from video_qa.predictions import Key, PredictionLog, answer_texts, read_predictions
 from video_qa.results_csv import write_results_csv
@@ -53,7 +53,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run_shard(arguments: argparse.Namespace) -> int:
     settings = RunSettings.from_arguments(arguments)
-    check_names(settings)
     folder, anno_path = Path(arguments.save_dir), Path(arguments.anno_path)
     kind = DATASETS[arguments.dataset].kind if arguments.dataset else None
     videos = load_annotations(anno_path, kind)[: arguments.limit]

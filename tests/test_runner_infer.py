@@ -1,0 +1,215 @@
+"""The whole runner with real worker processes and the fake engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from runner_helpers import choice, fake_arguments, rows, table, videos_with, write_annotations
+
+from video_qa.benchmarks import DATASETS
+from video_qa.run_infer import main
+
+ROOT = Path(__file__).parents[1]
+REAL = "--engine=inference:load_model"
+TALK = [choice(f"q{i}", 5.0 * (i + 1), task="Counting") for i in range(4)]
+
+
+@pytest.fixture(autouse=True)
+def fake_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))
+
+
+def marked(mark: str) -> list[dict[str, object]]:
+    return [TALK[0], TALK[1] | {"question": f"q1 [{mark}]"}, *TALK[2:]]
+
+
+def arguments(tmp_path: Path, anno_path: Path, *more: str) -> list[str]:
+    shared = [*fake_arguments(tmp_path, anno_path), f"--results_root={tmp_path / 'results'}"]
+    return [*shared, "--dataset=streamingbench", *more]
+
+
+def without_timing(path: Path) -> list[dict[str, object]]:
+    return [{k: v for k, v in row.items() if "seconds" not in k} for row in rows(path)]
+
+
+def test_a_killed_worker_is_reported_and_a_rerun_equals_a_run_without_kill(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK, marked("kill"), TALK])
+    out = tmp_path / "results/fake-model/streamingbench/fps1.0-kv64"
+    assert main(arguments(tmp_path, anno_path, "--num_chunks=2")) == 1
+    said = capfd.readouterr().err
+    assert "worker 2_1 was killed by signal 9" in said and "3 questions were not reached" in said
+    assert not (out / "results.csv").exists()
+    kept = rows(out / "predictions.jsonl")
+    assert len(kept) == 9  # the other worker's two videos, and the question before the kill
+
+    assert main(arguments(tmp_path, anno_path, "--num_chunks=2")) == 0
+    everything = rows(out / "predictions.jsonl")
+    assert [row for row in everything if row in kept] == kept
+    assert main([*arguments(tmp_path, anno_path), f"--save_dir={tmp_path / 'once'}"]) == 0
+    assert everything == rows(tmp_path / "once/predictions.jsonl")
+    assert (out / "results.csv").read_bytes() == (tmp_path / "once/results.csv").read_bytes()
+    asked = (tmp_path / "asked.txt").read_text().splitlines()
+    assert len(asked) == 9 + 1 + 3 + 12
+    assert (out / "metrics.json").exists()
+
+    config = json.loads((out / "config.json").read_text())
+    assert config["dataset"] == "streamingbench" and config["engine"]["profile"] == "fake"
+    assert config["settings"]["kv_size"] == 64 and config["settings"]["device"] == "cpu"
+    environment = json.loads((out / "environment.json").read_text())
+    assert environment["packages"]["torch"] and environment["devices"] == ["cpu"]
+    assert not list(out.glob("[0-9]*"))
+
+
+def test_failed_videos_make_the_exit_code_and_stand_in_the_table(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK, TALK])
+    (tmp_path / "data/videos/1.npy").unlink()
+    out = tmp_path / "out"
+    command = [*arguments(tmp_path, anno_path, "--num_chunks=5"), f"--save_dir={out}"]
+    assert main(command) == 1
+    said = capfd.readouterr()
+    assert "4 questions of 1 video(s) have an error" in said.err and "1.npy" in said.err
+    written = table(out / "results.csv")
+    assert list(written.columns)[-2:] == ["task", "error"] and len(written) == 8
+    assert written.error.tolist()[:4] == [""] * 4 and all(written.error[4:])
+    assert "#Samples" in said.out  # evaluated all the same
+
+    anno_path = videos_with(tmp_path, [TALK, TALK])  # the video is back
+    assert main(command) == 0
+    assert "error" not in table(out / "results.csv").columns
+    asked = (tmp_path / "asked.txt").read_text().splitlines()
+    assert len(asked) == 8
+
+    assert main([*command, "--policy=recent"]) == 2
+    assert "policy: 'hermes' there, 'recent' now" in capfd.readouterr().err
+    assert len(table(out / "results.csv")) == 8
+    assert main([*command, "--only_eval"]) == 0
+    assert main([*command, "--limit=1", "--overwrite"]) == 0
+    assert len(table(out / "results.csv")) == 4 and len(rows(out / "predictions.jsonl")) == 4
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_runner_leaves_no_worker_and_loses_no_answer(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    anno_path = videos_with(tmp_path, [marked("wait")])
+    out = tmp_path / "out"
+    command = [*arguments(tmp_path, anno_path), f"--save_dir={out}"]
+    script = [sys.executable, str(ROOT / "video_qa/run_infer.py"), *command]
+    runner = subprocess.Popen(script, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        _wait_for(tmp_path / "wait.done")
+        runner.send_signal(how)
+        runner.communicate(timeout=30)
+    finally:
+        runner.kill()
+    assert runner.returncode == (-9 if how == signal.SIGKILL else 130)
+    kept = rows(out / ("1_0.jsonl" if how == signal.SIGKILL else "predictions.jsonl"))
+    assert [row["question"] for row in kept] == ["q0"]
+    assert main(command) == 0  # would find the folder locked if the worker lived on
+    assert len(table(out / "results.csv")) == 4
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.05)
+
+
+def test_a_worker_that_cannot_start_is_quoted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK])
+    command = [*arguments(tmp_path, anno_path), "--engine=tests.fake_engine:nothing"]
+    assert main(command) == 1
+    said = capfd.readouterr().err
+    assert "worker 1_0 ended with exit code 2: error: --engine tests.fake_engine:nothing" in said
+    assert "4 questions were not reached" in said
+
+
+def test_open_ended_answers_may_be_judged_later(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    anno_path = videos_with(tmp_path, [[{"question": "why?", "answer": "so", "end_time": 9}]])
+    command = arguments(tmp_path, anno_path, f"--save_dir={tmp_path / 'out'}", "--skip_judge")
+    assert main([*command, "--dataset=rvs_ego"]) == 0
+    assert "eval/eval_open_ended.py --pred_path" in capfd.readouterr().out
+    columns = ["video_id", "question", "answer", "pred_answer"]
+    assert list(table(tmp_path / "out/results.csv").columns) == columns
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--only_eval"], "no results to evaluate at"),
+        ([REAL, "--policy=nope"], "unknown policy 'nope': expected one of hermes"),
+        ([REAL, "--profile=nope"], "unknown profile 'nope': expected one of released"),
+        (["--model=nope"], "unknown model 'nope': expected one of llava_ov_0.5b"),
+        (["--kv_size=0"], "--kv_size must be at least 1, got 0"),
+        (["--kv_size=-1"], "--kv_size must be at least 1, got -1"),
+        (["--num_chunks=0"], "--num_chunks must be at least 1"),
+        (["--limit=0"], "--limit must be at least 1"),
+        (["--device=tpu"], "unknown device 'tpu': expected 'cpu'"),
+        (["--video_root=/nowhere"], "--video_root /nowhere is not a folder"),
+        (["--anno_path=/nowhere.json"], "no annotation file at /nowhere.json"),
+        (["--save_dir=/dev/null/x"], "cannot write to the results folder /dev/null/x"),
+    ],
+)
+def test_a_bad_command_is_refused_before_anything_starts(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], more: list[str], expected: str
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK])
+    assert main(arguments(tmp_path, anno_path, *more)) == 2
+    assert expected in capfd.readouterr().err
+    assert not (tmp_path / "asked.txt").exists()
+
+
+def test_kv_size_is_needed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    anno_path = videos_with(tmp_path, [TALK])
+    command = [a for a in arguments(tmp_path, anno_path) if not a.startswith("--kv_size")]
+    for more in ([], [f"--save_dir={tmp_path / 'out'}"]):
+        assert main([*command, *more]) == 2
+        assert "--kv_size is missing" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--dataset=nope"]])
+def test_an_unknown_dataset_lists_the_known(
+    capfd: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(more)
+    assert stop.value.code == 2
+    said = capfd.readouterr().err
+    for name in DATASETS:
+        assert name in said
+
+
+def test_bad_annotations_stop_the_run_with_entry_and_field(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"video_id": 1, "video_path": "x.mp4", "conversations": [choice("a") | {"answer": "?"}]}
+    anno_path = write_annotations(tmp_path / "a.json", [entry])
+    assert main(arguments(tmp_path, anno_path)) == 2
+    said = capfd.readouterr().err
+    assert "entry 0 (video_id 1), conversations[0], field 'answer': '?' is not among" in said
+
+
+def test_the_papers_example_passes_arguments_on(tmp_path: Path) -> None:
+    command = ["bash", str(ROOT / "scripts/run_infer.sh"), "--anno_path=/nowhere.json"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    command += [f"--results_root={tmp_path}", "--device=cpu"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Execute streamingbench evaluation" in done.stdout
+    assert "no annotation file at /nowhere.json" in done.stderr

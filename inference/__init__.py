@@ -4,6 +4,7 @@ from inference.abstract_hermes import AbstractHermes
 from inference.errors import FrameError, ModelLoadError
 from inference.loading import load_model
 from inference.registry import FAMILIES, MODELS, ModelEntry
+from inference.stream_file import load_stream, save_stream
 from inference.timing import AnswerTiming
 
 __all__ = [
@@ -15,4 +16,6 @@ __all__ = [
     "ModelEntry",
     "ModelLoadError",
     "load_model",
+    "load_stream",
+    "save_stream",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -48,6 +48,8 @@ class VisualChunk:
     frames_per_step: int
     """Frames that share their tokens: 1, or the temporal patch."""
     tokens_per_step: int
+    vision_seconds: float = 0.0
+    """What encoding the frames cost, where it was measured."""
 
 
 class AbstractHermes(ReleasedNames, ABC):
@@ -141,14 +143,28 @@ class AbstractHermes(ReleasedNames, ABC):
         self.memory.close_prefix()
         logger.debug("init prompt: %d tokens", self.memory.num_prefix)
 
+    def encode_features(self, frames: Any) -> VisualChunk:
+        """What `encode_video_chunk` makes of frames first; any stream on these weights can use it.
+
+        Raises:
+            FrameError: wrong type or shape.
+        """
+        watch = Stopwatch(self.device)
+        chunk = self.watch(to_frames(frames))
+        return replace(chunk, vision_seconds=watch.seconds())
+
     def encode_video_chunk(
-        self, frames: Any, times_seconds: Sequence[float] | Tensor | None = None
+        self,
+        frames: Any,
+        times_seconds: Sequence[float] | Tensor | None = None,
+        watched: VisualChunk | None = None,
     ) -> None:
         """Watch the next frames.
 
         Args:
             frames: (f, H, W, 3) or (f, 3, H, W) uint8, tensor or array; None or empty does nothing.
             times_seconds: time of each frame in the stream; default: its number / sample_fps.
+            watched: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
             FrameError: wrong type or shape, or a single frame larger than the budget.
@@ -161,9 +177,9 @@ class AbstractHermes(ReleasedNames, ABC):
             self.encode_init_prompt()
         frames = to_frames(frames)
         if self.reprefill:
-            chunk = self.reprefill.watch(frames, times_seconds)
+            chunk = self.reprefill.watch(frames, times_seconds, watched)
         else:
-            chunk = self._read_chunk(frames, times_seconds)
+            chunk = self._read_chunk(frames, times_seconds, watched or self.watch(frames))
         first, self.last_encoded_frames = self.total_processed_frames, len(frames)
         self.total_processed_frames += len(frames)
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
@@ -171,9 +187,9 @@ class AbstractHermes(ReleasedNames, ABC):
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
 
     def _read_chunk(
-        self, frames: Tensor, times_seconds: Sequence[float] | Tensor | None
+        self, frames: Tensor, times_seconds: Sequence[float] | Tensor | None, chunk: VisualChunk
     ) -> VisualChunk:
-        chunk, memory = self.watch(frames), self.memory
+        memory = self.memory
         self._check_budget(chunk, len(frames))
         ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
         origin = self._provenance(chunk, len(frames), times_seconds)

@@ -59,20 +59,25 @@ class Reprefill:
         """Bytes of the retained frames or features."""
         return sum(step.content.numel() * step.content.element_size() for step in self._steps)
 
-    def watch(self, frames: Tensor, times: Sequence[float] | Tensor | None) -> VisualChunk:
+    def watch(
+        self,
+        frames: Tensor,
+        times: Sequence[float] | Tensor | None,
+        watched: VisualChunk | None = None,
+    ) -> VisualChunk:
         """Retain what the policy wants of (f, H, W, 3) uint8 frames; like a chunk that was read.
+
+        `watched` are their features if they exist already.
 
         Raises:
             FrameError: not even one step fits the budget.
         """
-        watch = Stopwatch(self._engine.device)
         chunk = self._size
         if chunk is None or self._policy.options.cache_features:
-            chunk = self._size = self._engine.watch(frames)
-        seconds = watch.seconds()
+            chunk = self._size = watched or self._engine.encode_features(frames)
         self._count(chunk)
         origin = self._engine._provenance(chunk, len(frames), times)
-        self._steps += self._split(chunk, frames, origin, seconds)
+        self._steps += self._split(chunk, frames, origin)
         numbers = [step.number for step in self._steps]
         retained = self._policy.retain(numbers, self._count(chunk))
         self._steps = [self._steps[index] for index in retained]
@@ -117,13 +122,11 @@ class Reprefill:
             )
         return count
 
-    def _split(
-        self, chunk: VisualChunk, frames: Tensor, origin: Provenance, seconds: float
-    ) -> list[Step]:
+    def _split(self, chunk: VisualChunk, frames: Tensor, origin: Provenance) -> list[Step]:
         tokens, length = chunk.tokens_per_step, chunk.frames_per_step
         count = -(-len(frames) // length)
         if self._policy.options.cache_features:
-            contents, seconds = chunk.features.split(tokens), seconds / count
+            contents, seconds = chunk.features.split(tokens), chunk.vision_seconds / count
         else:
             short = count * length - len(frames)
             contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)

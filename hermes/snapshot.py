@@ -15,10 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hermes.provenance import ProvenanceBuffers
+
 if TYPE_CHECKING:
     from hermes.memory import StreamMemory
 
 _FORMAT = "hermes-stream-1"
+_NAMES = {"keys", "values", "positions", "next_position", *ProvenanceBuffers.NAMES}
 
 
 class SnapshotError(ValueError):
@@ -61,7 +64,7 @@ def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise SnapshotError(f"cannot read the snapshot {path}: {error}") from error
-    if metadata.pop("format", None) != _FORMAT:
+    if metadata.pop("format", None) != _FORMAT or not set(tensors) >= _NAMES:
         raise SnapshotError(f"{path} is not a snapshot of a stream ({_FORMAT})")
     _check_shape(memory, tensors, path)
     _fill(memory, tensors, metadata)

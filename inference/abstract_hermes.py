@@ -137,8 +137,14 @@ class AbstractHermes(ReleasedNames, ABC):
         self._tokens_per_frame: float | None = None
 
     def encode_init_prompt(self) -> None:
-        """Read the prompt before the first frame; from now on it is the protected prefix."""
+        """Read the prompt before the first frame; from now on it is the protected prefix.
+
+        Raises:
+            RuntimeError: something has been watched already, which would become unevictable.
+        """
         self._answering.refuse_interruption()
+        if self.memory.num_tokens:
+            raise RuntimeError("the stream has begun already; call clear_cache() first")
         self.read_text(self.init_prompt, output="none")
         self.memory.close_prefix()
         logger.debug("init prompt: %d tokens", self.memory.num_prefix)

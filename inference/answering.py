@@ -45,7 +45,8 @@ class AnswerLoop:
         """Yield the answer's text piece by piece; the turn enters the history at the end.
 
         Raises:
-            ContextLimitError: prompt and answer do not fit below the model's position limit.
+            ContextLimitError: the prompt does not fit below the model's position limit. An answer
+                that would reach the limit ends there.
             ValueError: max_new_tokens below 1.
         """
         if max_new_tokens < 1:
@@ -74,7 +75,7 @@ class AnswerLoop:
         ids = engine.processor.encode(prompt)
         tokenised = watch.seconds()
         memory, recall = self._prepare()
-        self._check_room(memory, len(ids) + max_new_tokens)
+        max_new_tokens = min(max_new_tokens, self._room(memory, len(ids)))
         hidden = self._read(memory, ids, recall)
         prefill = watch.seconds() - tokenised
         token = sampler(self._logits(hidden))
@@ -116,16 +117,16 @@ class AnswerLoop:
         head = self._engine.model.lm_head
         return head(hidden[-1].to(head.weight.device))
 
-    def _check_room(self, memory: StreamMemory, num_positions: int) -> None:
+    def _room(self, memory: StreamMemory, num_prompt: int) -> int:
+        """Tokens that can be generated below the model's limit; the answer ends there."""
         limit = self._engine.max_positions
-        if memory.position_bound + num_positions <= limit:
-            return
-        if memory.measure_positions() + num_positions > limit:
+        room = int(limit - memory.measure_positions()) - num_prompt
+        if room < 1:
             raise ContextLimitError(
-                f"prompt and answer need {num_positions} positions after {memory.position_bound:g},"
-                f" the model ends at {limit}: shorten the question or lower max_new_tokens, or use "
-                "a policy that evicts"
+                f"the question needs {num_prompt} positions after {memory.position_bound:g}, the "
+                f"model ends at {limit}: shorten the question, or use a policy that evicts or reindex='eager'"
             )
+        return room
 
     def _remember(self, input_text: Mapping[str, str], answer: str) -> None:
         engine = self._engine

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
 import torch
@@ -17,11 +17,9 @@ from torch import Tensor
 from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
 from hermes.policies import Guidance
 from hermes.positions import Placement, PositionRule
-from hermes.provenance import Provenance
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
-from inference.errors import FrameError
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
@@ -29,27 +27,12 @@ from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, p
 from inference.released_names import ReleasedNames
 from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
+from inference.visual_chunk import VisualChunk
 
 logger = logging.getLogger(__name__)
 
 TEXT_RESERVE_TOKENS = 1024
 """Room in the buffers for the longest prompt and answer; longer ones make the buffers grow."""
-
-
-@dataclass(frozen=True)
-class VisualChunk:
-    """A chunk of frames, ready for the decoder."""
-
-    features: Tensor
-    """(q, e)."""
-    placement: Placement
-    place: Callable[[int], Placement]
-    """Where so many steps of this frame size stand when they are read as one chunk."""
-    frames_per_step: int
-    """Frames that share their tokens: 1, or the temporal patch."""
-    tokens_per_step: int
-    vision_seconds: float = 0.0
-    """What encoding the frames cost, where it was measured."""
 
 
 class AbstractHermes(ReleasedNames, ABC):
@@ -181,30 +164,34 @@ class AbstractHermes(ReleasedNames, ABC):
         self._answering.refuse_interruption()
         if not self.memory.num_prefix:
             self.encode_init_prompt()
-        frames = to_frames(frames)
+        frames, first = to_frames(frames), self.total_processed_frames
+        if times_seconds is None:
+            times_seconds = torch.arange(first, first + len(frames)) / self.sample_fps
         if self.reprefill:
             chunk = self.reprefill.watch(frames, times_seconds, watched)
         else:
-            chunk = self._read_chunk(frames, times_seconds, watched or self.watch(frames))
-        first, self.last_encoded_frames = self.total_processed_frames, len(frames)
+            chunk = watched or self.watch(frames)
+            self._read_chunk(chunk, len(frames), times_seconds)
+        self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
 
     def _read_chunk(
-        self, frames: Tensor, times_seconds: Sequence[float] | Tensor | None, chunk: VisualChunk
-    ) -> VisualChunk:
+        self, chunk: VisualChunk, num_frames: int, times_seconds: Sequence[float] | Tensor
+    ) -> None:
         memory = self.memory
-        self._check_budget(chunk, len(frames))
+        if self.policy.evicts and not chunk.fits(self.config.kv_size) and not self._warned:
+            self._warned = True
+            chunk.warn_oversized(num_frames, self.config.kv_size)
         ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
-        origin = self._provenance(chunk, len(frames), times_seconds)
+        origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
         placement = self._on_device(chunk.placement)
         observer = self.policy.observer(memory, placement.num_tokens)
         self.decoder.forward(
             memory, chunk.features, placement, origin, output="none", observer=observer
         )
-        return chunk
 
     def predict_and_compress(self) -> None:
         """Make room: score, prune, fold, renumber. Nothing happens without new frames."""
@@ -318,43 +305,3 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def _on_device(self, placement: Placement) -> Placement:
         return Placement(placement.offsets.to(self.device), placement.advance)
-
-    def _check_budget(self, chunk: VisualChunk, num_frames: int) -> None:
-        budget, step, total = self.config.kv_size, chunk.tokens_per_step, len(chunk.features)
-        if not self.policy.evicts:
-            return
-        if step > budget:
-            raise FrameError(
-                f"one frame needs {step} visual tokens but kv_size is {budget}: raise --kv_size to "
-                f"at least {step}, or lower the resolution (--max_pixels)"
-            )
-        if total > budget and not self._warned:
-            self._warned = True
-            logger.warning(
-                "a chunk of %d frames has %d visual tokens (%d per %d frame(s)), more than "
-                "kv_size %d: part of it is dropped right after encoding and memory peaks at %d "
-                "tokens; consider a smaller --max_pixels or a larger --kv_size",
-                num_frames,
-                total,
-                step,
-                chunk.frames_per_step,
-                budget,
-                total + budget,
-            )
-
-    def _provenance(
-        self, chunk: VisualChunk, num_frames: int, times: Sequence[float] | Tensor | None
-    ) -> Provenance:
-        first = self.total_processed_frames
-        frames = torch.arange(first, first + num_frames)
-        seconds = frames / self.sample_fps if times is None else torch.as_tensor(times)
-        if len(seconds) != num_frames:
-            raise FrameError(f"{len(seconds)} times were given for {num_frames} frames")
-        leading = slice(None, None, chunk.frames_per_step)
-        step = chunk.tokens_per_step
-        patches = torch.arange(step).repeat(len(frames[leading]))
-        return Provenance(
-            frames[leading].repeat_interleave(step).to(self.device),
-            seconds[leading].double().repeat_interleave(step).to(self.device),
-            patches.to(self.device),
-        )

@@ -124,7 +124,8 @@ class AnswerLoop:
         if room < 1:
             raise ContextLimitError(
                 f"the question needs {num_prompt} positions after {memory.position_bound:g}, the "
-                f"model ends at {limit}: shorten the question, or use a policy that evicts or reindex='eager'"
+                f"model ends at {limit}: shorten the question, use a policy that evicts, or set "
+                "reindex='eager'"
             )
         return room
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hermes.positions import Placement
-from inference.abstract_hermes import AbstractHermes, VisualChunk
+from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, pixels
 from inference.reindex_1d import Positions1D
+from inference.visual_chunk import VisualChunk
 
 
 class LlavaOneVisionHermes(AbstractHermes):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from hermes.positions import Placement
-from inference.abstract_hermes import AbstractHermes, VisualChunk
+from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, patchify, pixels, smart_size
 from inference.reindex_3d import Positions3D
+from inference.visual_chunk import VisualChunk
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

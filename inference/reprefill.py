@@ -20,7 +20,8 @@ from inference.errors import FrameError
 from inference.timing import Stopwatch
 
 if TYPE_CHECKING:
-    from inference.abstract_hermes import AbstractHermes, VisualChunk
+    from inference.abstract_hermes import AbstractHermes
+    from inference.visual_chunk import VisualChunk
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Reprefill:
     def watch(
         self,
         frames: Tensor,
-        times: Sequence[float] | Tensor | None,
+        times: Sequence[float] | Tensor,
         watched: VisualChunk | None = None,
     ) -> VisualChunk:
         """Retain what the policy wants of (f, H, W, 3) uint8 frames; like a chunk that was read.
@@ -76,7 +77,7 @@ class Reprefill:
         if chunk is None or self._policy.options.cache_features:
             chunk = self._size = watched or self._engine.encode_features(frames)
         self._count(chunk)
-        origin = self._engine._provenance(chunk, len(frames), times)
+        origin = chunk.provenance(self._engine.total_processed_frames, len(frames), times)
         self._steps += self._split(chunk, frames, origin)
         numbers = [step.number for step in self._steps]
         retained = self._policy.retain(numbers, self._count(chunk))

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from inference.frames import PixelConfig
+from inference.frames import pixels as engine_pixels
 from scripts.nano.checkpoint import EMBEDDING_STD, IMAGE_SIZE, TEXT_WIDTH, TOKENS_PER_FRAME
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
@@ -47,12 +49,12 @@ def _eye_chart(seed: int, num_states: int) -> World:
 
 
 def to_pixels(frames: np.ndarray) -> torch.Tensor:
-    """uint8 `(n, H, W, 3)` to the float `(n, 3, 56, 56)` that the tower sees."""
-    pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float()
-    pixels = F.interpolate(
-        pixels, (IMAGE_SIZE, IMAGE_SIZE), mode="bicubic", antialias=True, align_corners=False
+    """uint8 `(n, H, W, 3)` to the float `(n, 3, 56, 56)` that the tower sees, by the engine."""
+    half = (0.5, 0.5, 0.5)
+    config = PixelConfig(mean=half, std=half)
+    return engine_pixels(
+        torch.from_numpy(frames), (IMAGE_SIZE, IMAGE_SIZE), config, torch.device("cpu")
     )
-    return (pixels / 255 - 0.5) / 0.5
 
 
 def through_h264(frames) -> np.ndarray:

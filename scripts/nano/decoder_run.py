@@ -1,0 +1,101 @@
+"""The decoder's training run: schedule, one step, checkpoints."""
+
+import argparse
+import math
+import time
+
+import torch
+from tqdm import tqdm
+
+from scripts.nano import checkpoint, eyes
+from scripts.nano.decoder import hidden_states, losses
+from scripts.nano.evaluation import evaluate, look, report
+from scripts.nano.files import load_whole, save_whole
+from scripts.nano.packs import PackMaker
+
+# (share of the schedule at which the stage ends, frames per stream, packs per batch)
+STAGES = ((0.07, 0, 32), (0.27, 12, 28), (0.55, 24, 24), (0.78, 48, 20), (1.0, 64, 18))
+LEARNING_RATE = 1.2e-3
+WARMUP_STEPS = 100
+SAVE_SECONDS = 120
+SET_WEIGHT = 0.3  # of the auxiliary loss at guidance questions
+
+
+def stage_at(progress: float) -> tuple[int, int]:
+    return next((frames, packs) for end, frames, packs in STAGES if progress <= end)
+
+
+def learning_rate(step: int, progress: float) -> float:
+    warm = min(1.0, (step + 1) / WARMUP_STEPS)
+    return LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class DecoderRun:
+    """The decoder's training: what a checkpoint holds, one step, and the loop."""
+
+    def __init__(self, model, tokenizer, bank: torch.Tensor, args: argparse.Namespace) -> None:
+        self.model, self.bank, self.args = model, bank, args
+        self.maker = PackMaker(tokenizer)
+        self.decoder = model.model.language_model
+        self.set_head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING).to(args.device)
+        self.parameters = [*self.decoder.parameters(), *self.set_head.parameters()]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0.05)
+        self.path = args.work / "decoder.pt"
+        self.steps, self.spent_seconds = 0, 0.0
+
+    def load(self) -> None:
+        if not self.path.exists():
+            return
+        saved = load_whole(self.path, self.args.device)
+        self.decoder.load_state_dict(saved["model"])
+        self.set_head.load_state_dict(saved["set_head"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        self.steps, self.spent_seconds = saved["step"], saved["spent"]
+        print(f"continuing at step {self.steps}, {self.spent_seconds / 60:.1f} minutes", flush=True)
+
+    def save(self) -> None:
+        parts = {"model": self.decoder, "set_head": self.set_head, "optimizer": self.optimizer}
+        state = {name: part.state_dict() for name, part in parts.items()}
+        save_whole(state | {"step": self.steps, "spent": self.spent_seconds}, self.path)
+
+    def step(self, progress: float) -> None:
+        frames, packs = stage_at(progress)
+        device = self.args.device
+        batch = self.maker.make_batch(self.args.seed * 10**9 + self.steps, frames, packs).to(device)
+        visual = look(batch, self.bank, self.steps, device)
+        hidden = hidden_states(self.decoder, visual, batch)
+        words, sets = losses(self.model, self.set_head, hidden, batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.steps, progress)
+        self.optimizer.zero_grad()
+        (words + SET_WEIGHT * sets).backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        if self.steps % 50 == 0:
+            print(f"step {self.steps} {frames} frames: {words:.3f} sets {sets:.3f}", flush=True)
+        self.steps += 1
+
+    def evaluate(self, frames: int, streams: int) -> None:
+        scores = evaluate(
+            self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
+        )
+        report(scores, frames)
+
+    def run(self) -> None:
+        """Train until the minutes are spent, saving and evaluating on the way and at the end."""
+        budget, streams = self.args.minutes * 60, self.args.evaluation_streams
+        last_save = self.spent_seconds
+        bar = tqdm(total=round(budget), initial=round(last_save), unit="s", mininterval=30)
+        while self.spent_seconds < budget:
+            began = time.monotonic()
+            progress = self.spent_seconds / budget
+            self.step(progress)
+            self.spent_seconds += time.monotonic() - began
+            bar.update(round(self.spent_seconds) - bar.n)
+            if self.spent_seconds - last_save > SAVE_SECONDS:
+                last_save = self.spent_seconds
+                self.save()
+                self.evaluate(stage_at(progress)[0] or STAGES[1][1], streams // 10)
+        bar.close()
+        self.save()
+        self.evaluate(checkpoint.TRAINED_FRAMES, streams)

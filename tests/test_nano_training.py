@@ -1,0 +1,183 @@
+"""The trainer's parts: prompts as the engine builds them, packed questions = separate questions."""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from inference import load_model, prompts
+from inference.frames import pixels
+from scripts import train_nano
+from scripts.nano import checkpoint, decoder_run, eyes, texts
+from scripts.nano.decoder import IGNORE, gather_tokens, hidden_states
+from scripts.nano.packs import PackMaker
+from scripts.nano.tokenizer import train_tokenizer
+from video_qa.nanostream.facts import watch
+from video_qa.nanostream.questions import TASKS
+from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, NEVER, PLACES, SHAPES, YES_NO
+from video_qa.nanostream.world import make_world
+from video_qa.prompts import format_mcqa_prompt
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(0)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return checkpoint.make_model(tokenizer, 0).eval()
+
+
+def test_prompts_are_the_engines():
+    body = format_mcqa_prompt("Where is it?", ("here", "there"))
+    assert texts.choice_prompt("Where is it?", ["here", "there"]) == prompts.get_prompt(
+        body, mc=True
+    )
+    assert texts.word_prompt("Where is it?") == prompts.get_prompt("Where is it?", mc=False)
+    assert {texts.LOCAL_GUIDANCE, texts.GLOBAL_GUIDANCE} == {prompts.LOCAL, prompts.GLOBAL}
+
+
+def test_every_answer_word_is_one_token(tokenizer):
+    words = (*CHANGES, *COLOURS, *COUNTS, NEVER, *PLACES, *SHAPES, *YES_NO)
+    for word in words:
+        assert len(tokenizer(f" {word}").input_ids) == 1, word
+    assert len(tokenizer("A)").input_ids) == 1
+
+
+def test_any_text_survives_the_tokenizer(tokenizer):
+    text = "Ein ganz anderer Satz, mit Umlauten: äöü? \n(1) 東京"
+    assert tokenizer.decode(tokenizer(text).input_ids) == text
+
+
+def test_size_and_frame_tokens(model):
+    assert sum(p.numel() for p in model.parameters()) <= 5_000_000
+    tokens = eyes.see(model, torch.zeros(3, 3, 56, 56))
+    assert tokens.shape == (3, checkpoint.TOKENS_PER_FRAME, checkpoint.TEXT_WIDTH)
+
+
+def test_the_longest_question_fits_the_positions(tokenizer):
+    maker = PackMaker(tokenizer)
+    stream = len(maker.prefix) + checkpoint.TRAINED_FRAMES * checkpoint.TOKENS_PER_FRAME
+    batch = maker.make_batch(3, checkpoint.TRAINED_FRAMES, 20)
+    assert stream + batch.offset.max() < checkpoint.MAX_POSITIONS
+
+
+@torch.no_grad()
+def test_a_pack_equals_its_questions_asked_one_by_one(model, tokenizer):
+    """The oracle is transformers' own forward on `[prefix, frames so far, question]`."""
+    batch = PackMaker(tokenizer, room=120).make_batch(5, 12, 2)
+    bank = torch.randn(4, eyes.NOTHING + 1, 3, checkpoint.TEXT_WIDTH) * 0.26
+    visual = gather_tokens(bank, batch.contents, torch.Generator().manual_seed(0))
+    language_model = model.model.language_model
+    packed = hidden_states(language_model, visual, batch)
+    embed, checked = language_model.embed_tokens, 0
+    for row in range(2):
+        for number in batch.segment[row][batch.targets[row] != IGNORE].unique():
+            mine = batch.segment[row] == number
+            frames = int(batch.visible[row][mine][0]) - batch.prefix_ids.shape[1]
+            parts = (
+                embed(batch.prefix_ids[0]),
+                visual[row, :frames],
+                embed(batch.region_ids[row][mine]),
+            )
+            alone = language_model(inputs_embeds=torch.cat(parts)[None]).last_hidden_state[0]
+            wanted = alone[-int(mine.sum()) :]
+            assert torch.allclose(packed[row][mine], wanted, atol=2e-4)
+            checked += 1
+    assert checked > 6
+
+
+def test_a_batch_is_a_function_of_its_seed(tokenizer):
+    one, two = (PackMaker(tokenizer).make_batch(9, 24, 3) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))  # noqa: B905
+    other = PackMaker(tokenizer).make_batch(10, 24, 3)
+    assert not torch.equal(one.region_ids, other.region_ids)
+
+
+def test_guidance_answers_name_what_is_there():
+    facts = list(watch(make_world(4, 30)))[-1]
+    described = texts.describe(facts).split()
+    assert len(described) == 3 * len(facts.visible)
+    assert texts.summarise(facts).split()[1::2] == sorted(
+        facts.first_seen, key=facts.first_seen.get
+    )
+
+
+def test_letters_point_at_the_answer():
+    facts, rng = list(watch(make_world(4, 30)))[-1], random.Random(0)
+    for task in TASKS.values():
+        draft = task(facts, rng)
+        if draft:
+            prompt, answer = texts.ask(draft, rng, choice=True)
+            assert f"\n({answer[0]}) {draft.answer}\n" in prompt
+
+
+def test_contents_and_mosaic_keep_quadrants_with_their_labels():
+    pixels = torch.arange(6 * 4).view(6, 1, 4).expand(6, 3, 4).reshape(6, 3, 2, 1, 2, 1).float()
+    pixels = pixels.expand(6, 3, 2, 28, 2, 28).reshape(6, 3, 56, 56)
+    labels = torch.arange(24).view(6, 4)
+    mixed, kinds = eyes._mosaic(pixels, labels, torch.Generator().manual_seed(1))
+    corners = mixed[:, 0, ::28, ::28].reshape(6, 4)
+    assert torch.equal(corners.long(), kinds) and not torch.equal(kinds, labels)
+
+
+@torch.no_grad()
+def test_the_engine_loads_it_and_sees_the_same_tokens(tmp_path, tokenizer, model):
+    checkpoint.save(model, tokenizer, tmp_path)
+    engine, processor = load_model(tmp_path, kv_size=64, device="cpu", policy="none")
+    assert (
+        processor.tokenizer(texts.INIT_PROMPT).input_ids == tokenizer(texts.INIT_PROMPT).input_ids
+    )
+    frames = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), np.uint8)
+    side = (checkpoint.IMAGE_SIZE, checkpoint.IMAGE_SIZE)
+    theirs = pixels(torch.from_numpy(frames), side, processor.pixels, torch.device("cpu"))
+    assert torch.equal(theirs, eyes.to_pixels(frames)) and processor.pixels.size == side
+    engine.clear_cache()
+    engine.encode_init_prompt()
+    engine.encode_video_chunk(frames)
+    engine.predict_and_compress()
+    question = {"question": "Where is it?", "prompt": engine.get_prompt("Where is it?")}
+    assert isinstance(engine.question_answering(question, max_new_tokens=3), str)
+
+
+@pytest.fixture
+def trainer(tmp_path, monkeypatch):
+    """`run(minutes)` with tiny stages and a clock on which every step takes one second."""
+    clock = itertools.count()
+    monkeypatch.setattr(decoder_run.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(decoder_run, "STAGES", ((0.5, 0, 2), (1.0, 4, 2)))
+    monkeypatch.setattr(decoder_run.checkpoint, "TRAINED_FRAMES", 12)
+
+    def fake_eyes(model, args):
+        return torch.randn(4, eyes.NOTHING + 1, 2, checkpoint.TEXT_WIDTH) * 0.26
+
+    monkeypatch.setattr(train_nano, "get_eyes", fake_eyes)
+    common = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--threads", "1"]
+    common += ["--evaluation_streams", "1"]
+    return lambda seconds: train_nano.main(["--minutes", str(seconds / 60), *common])
+
+
+def test_training_resumes(trainer, tmp_path, capsys):
+    assert trainer(2) == 0
+    assert not list((tmp_path / "work").glob("*.part"))
+    assert trainer(4) == 0
+    assert "continuing at step 2" in capsys.readouterr().out
+    assert torch.load(tmp_path / "work" / "decoder.pt", weights_only=True)["step"] == 4
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_damaged_checkpoint_is_named(trainer, tmp_path, capsys):
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "decoder.pt").write_bytes(b"half a file")
+    assert trainer(2) == 2
+    assert "decoder.pt is damaged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_cuda_without_a_device_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert train_nano.main(["--device", "cuda"]) == 2
+    assert "--device cpu" in capsys.readouterr().err

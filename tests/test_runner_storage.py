@@ -15,8 +15,8 @@ from video_qa import run_folder
 from video_qa.annotations import Video, load_annotations
 from video_qa.atomic_file import write_text_atomically
 from video_qa.predictions import Prediction, PredictionLog, PredictionsError, read_predictions
+from video_qa.run_arguments import results_path
 from video_qa.run_folder import RunFolderError, open_run_folder
-from video_qa.run_infer import results_path
 from video_qa.run_settings import RunSettings
 from video_qa.shards import shard, unfinished
 from video_qa.video_error import VideoError

@@ -206,7 +206,7 @@ def test_the_engines_own_message_reaches_the_rows(tmp_path: Path) -> None:
     [
         ("--kv_size=0", "--kv_size must be at least 1, got 0"),
         ("--kv_size=-5", "--kv_size must be at least 1, got -5"),
-        ("--model=nope", "unknown model 'nope': expected one of llava_ov_0.5b"),
+        ("--model=nope", "unknown model 'nope': expected one of"),
         ("--engine=tests.fake_engine:nope", "expected MODULE:FUNCTION"),
         ("--sample_fps=0", "--sample_fps must be"),
         ("--sample_fps=nan", "--sample_fps must be"),

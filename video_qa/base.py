@@ -116,7 +116,6 @@ class BaseVQA(ABC):
             self.remember(question, stored_answer)
             return None
         answer = self.ask(question)
-        logger.info("Pred Answer:  %s", answer.text)
         return self._prediction(video, index, answer, stream.next_index)
 
     def _watch_up_to(self, video: Video, question: Question, stream: VideoStream) -> None:

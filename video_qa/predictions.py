@@ -57,7 +57,8 @@ class Prediction:
     def to_json(self) -> str:
         """One line of JSON; the timing fields stand beside the others, as pandas likes it."""
         values = asdict(self)
-        return json.dumps(dict(values.pop("timing")) | values)
+        timing = values.pop("timing")
+        return json.dumps(values | {k: v for k, v in timing.items() if k not in values})
 
     @classmethod
     def from_json(cls, line: str) -> Prediction:

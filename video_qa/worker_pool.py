@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 STOP_SECONDS = 10.0
+FILE_INTERVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,12 @@ class WorkerTask:
 class _Worker:
     """A started worker. ``new_lines`` counts predictions written since the last call."""
 
-    def __init__(self, task: WorkerTask, process: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, task: WorkerTask, process: subprocess.Popen[bytes], log_start_bytes: int
+    ) -> None:
         self.task, self.process = task, process
         self._offset_bytes = 0
+        self._log_start_bytes = log_start_bytes
 
     def new_lines(self) -> int:
         try:
@@ -56,7 +61,14 @@ class _Worker:
         if code in (None, 0, SOME_QUESTIONS_FAILED):
             return None
         ended = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return f"worker {self.task.name} {ended}: {_last_words(self.task.log_path)}"
+        return f"worker {self.task.name} {ended}: {self._last_words()}"
+
+    def _last_words(self) -> str:
+        """The worker's own error message if there is one, else the last line of its log."""
+        content = self.task.log_path.read_bytes()[self._log_start_bytes :]
+        lines = content.decode(errors="replace").strip().splitlines()
+        errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+        return " ".join(lines[errors[-1] if errors else -1 :]) or "it wrote nothing"
 
 
 def run_workers(
@@ -67,8 +79,13 @@ def run_workers(
     Returns one complaint for each worker that failed. However this function is left, no worker
     outlives it.
     """
+    watched = sys.stderr.isatty()  # in a file, one line now and then is enough
     bar = tqdm(
-        total=num_questions, initial=num_answered, unit="question", desc="Questions", smoothing=0.1
+        total=num_questions,
+        initial=num_answered,
+        unit="question",
+        desc="Questions",
+        mininterval=0.1 if watched else FILE_INTERVAL_SECONDS,
     )
     with bar, _started(tasks, lock_descriptor) as workers:
         running = list(workers)
@@ -76,7 +93,8 @@ def run_workers(
             time.sleep(POLL_SECONDS)
             ended = [worker for worker in running if worker.process.poll() is not None]
             bar.update(sum(worker.new_lines() for worker in running))
-            bar.refresh()
+            if watched:
+                bar.refresh()  # the clock runs on between answers
             for worker in ended:
                 running.remove(worker)
                 if (complaint := worker.complaint()) is not None:
@@ -89,16 +107,17 @@ def _started(tasks: Sequence[WorkerTask], lock_descriptor: int) -> Iterator[list
     workers: list[_Worker] = []
     try:
         for task in tasks:
-            workers.append(_Worker(task, _start(task, lock_descriptor)))
+            workers.append(_start(task, lock_descriptor))
         yield workers
     finally:
         _stop([worker.process for worker in workers if worker.process.poll() is None])
 
 
-def _start(task: WorkerTask, lock_descriptor: int) -> subprocess.Popen[bytes]:
+def _start(task: WorkerTask, lock_descriptor: int) -> _Worker:
     tqdm.write(f"exec: {shlex.join(task.command)}")
     with task.log_path.open("ab") as log:
-        return subprocess.Popen(
+        log_start_bytes = log.tell()
+        process = subprocess.Popen(
             task.command,
             env={**os.environ, **task.environment},
             stdin=subprocess.DEVNULL,
@@ -107,6 +126,7 @@ def _start(task: WorkerTask, lock_descriptor: int) -> subprocess.Popen[bytes]:
             pass_fds=(lock_descriptor,),
             start_new_session=True,  # Ctrl-C reaches the runner alone, which then stops them all
         )
+    return _Worker(task, process, log_start_bytes)
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
@@ -118,10 +138,3 @@ def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _last_words(path: Path) -> str:
-    """The worker's own error message if its log ends with one, else the log's last line."""
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    errors = [number for number, line in enumerate(lines) if line.startswith("error: ")]
-    return " ".join(lines[errors[-1] if errors else -1 :]) or "it wrote nothing"

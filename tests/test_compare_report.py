@@ -1,0 +1,163 @@
+"""From run folders to comparison.csv, comparison.json and a page that opens in a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from compared_runs import videos, write_map, write_run
+
+from eval.comparison import main as evaluate
+from video_qa.comparison.finished import ComparisonError, check_same_protocol, read_run
+from video_qa.comparison.report import write_report
+from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
+from video_qa.shards import question_keys
+
+POLICIES = ("two_speed", "recent", "last_frames:num_frames=4", "<hermes>")
+SIZES = (16, 32)
+CHROMIUM = shutil.which("chromium")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished comparison of invented runs."""
+    root = tmp_path_factory.mktemp("comparison")
+    asked = videos(12)
+    runs = []
+    for number, policy in enumerate(POLICIES):
+        for kv_size in SIZES:
+            path = write_run(root / f"{number}-{kv_size}", policy, kv_size, num_videos=12)
+            write_map(path, policy, kv_size, np.linspace(0, 1, 60).reshape(3, 20) ** (number + 1))
+            runs.append(read_run(path, question_keys(asked)))
+    check_same_protocol(runs)
+    write_comparison_csv(root / "comparison.csv", runs, asked)
+    refused = {("none", 16): "cannot serve <this> family"}
+    write_json(root / "runs.json", describe_runs(runs, refused, 2))
+    assert evaluate(["--folder", str(root)]) == 0
+    write_report(root, runs)
+    return root
+
+
+def test_the_table_has_a_row_per_run_and_question(folder: Path) -> None:
+    table = pd.read_csv(folder / "comparison.csv")
+    counts = table.groupby(["policy", "kv_size"]).size()
+    assert len(counts) == len(POLICIES) * len(SIZES) and set(counts) == {60}
+    numbers = json.loads((folder / "comparison.json").read_text())
+    for run in numbers["runs"]:
+        own = table[(table.policy == run["policy"]) & (table.kv_size == run["kv_size"])]
+        shown = run["groups"]["all questions"]["accuracy_percent"]
+        assert shown == pytest.approx(own.qa_acc.mean())
+        assert run["cost"]["peak_memory_bytes"] == 1000 * run["kv_size"]
+    assert numbers["protocol"]["engine.prompts_hash"] == "p"
+    baselines = {pair["baseline"] for pair in numbers["paired"]}
+    assert baselines == {"recent", "last_frames:num_frames=4"}
+
+
+class _Page(HTMLParser):
+    """All attributes and texts of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.texts: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        names = ("src", "href", "xlink:href", "action", "data", "srcset", "poster")
+        self.links += [value or "" for name, value in attrs if name in names]
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_the_page_needs_nothing_but_itself(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    parsed = _Page()
+    parsed.feed(text)
+    assert parsed.links and all(link.startswith(("#", "data:")) for link in parsed.links)
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    assert "@import" not in text and not re.search(r"url\((?!['\"]?#)", text)
+    outside = set(re.findall(r"https?://[^\"'<> ]+", text))
+    assert all(url.startswith("http://www.w3.org/") for url in outside)  # names of namespaces
+    shown = " ".join(parsed.texts)
+    for policy in POLICIES:
+        assert policy in shown
+    assert "cannot serve <this> family" in shown
+    assert parsed.tags.count("svg") == 3 + 2 + len(SIZES)
+
+
+def test_ids_of_figures_do_not_meet(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    used = set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text))
+    repeated = {name for name in used if text.count(f'id="{name}"') != 1}
+    assert not repeated
+
+
+def test_the_same_numbers_give_the_same_page(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "comparison.json", tmp_path)
+    keys = question_keys(videos(12))
+    runs = [
+        read_run(folder / f"{number}-{kv_size}", keys)
+        for number in range(len(POLICIES))
+        for kv_size in SIZES
+    ]
+    page = write_report(tmp_path, runs)
+    assert page.read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_a_browser_opens_the_page_without_complaint(folder: Path, tmp_path: Path) -> None:
+    if CHROMIUM is None:
+        if os.environ.get("HERMES_REQUIRE_CHROMIUM") == "1":
+            pytest.fail("HERMES_REQUIRE_CHROMIUM=1, but there is no chromium on PATH")
+        pytest.skip("needs the browser 'chromium' on PATH")
+    picture = tmp_path / "page.png"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    flags += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
+    flags += ["--window-size=1300,4000", f"--screenshot={picture}"]
+    page = (folder / "report.html").as_uri()
+    done = subprocess.run(
+        [CHROMIUM, *flags, page], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    assert not said, said
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        assert image.width == 1300 and len(image.convert("RGB").getcolors(2**24) or ()) > 50
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("model", "other"), ("sample_fps", 2.0), ("annotation_sha256", "b"), ("max_new_tokens", 3)],
+)
+def test_runs_of_different_protocols_are_refused(
+    tmp_path: Path, setting: str, value: object
+) -> None:
+    paths = [
+        write_run(tmp_path / "one", "recent", 16, 2),
+        write_run(tmp_path / "two", "hermes", 16, 2, **{setting: value}),
+    ]
+    runs = [read_run(path, question_keys(videos(2))) for path in paths]
+    with pytest.raises(ComparisonError) as refusal:
+        check_same_protocol(runs)
+    said = str(refusal.value)
+    assert f"  {setting}: " in said and f"{value!r} in {paths[1]}" in said
+    assert "policy" not in said.splitlines()[1]
+
+
+def test_a_folder_that_is_no_run_or_lacks_answers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ComparisonError, match="holds no run of this program"):
+        read_run(tmp_path, [])
+    path = write_run(tmp_path / "short", "recent", 16, 2)
+    with pytest.raises(ComparisonError, match="lacks 5 of 15 questions; finish that run first"):
+        read_run(path, question_keys(videos(3)))

@@ -1,0 +1,222 @@
+r"""Compare memory policies: same model, same questions, same budget, one report.
+
+    python video_qa/compare.py --model nano --dataset nanostream --sample_fps 1 \
+        --policies two_speed,hermes,recent,last_frames --kv_sizes 64,128,256
+
+Every video is decoded and vision-encoded once; all memories watch it side by side. Each run lies in
+the folder that video_qa/run_infer.py uses for the same settings, so that finished runs are reused
+and the same command continues a comparison that was stopped. The folder of the comparison gets
+comparison.csv (one row per run and question), comparison.json (numbers with intervals) and
+report.html (self-contained). Exit code 0: everything was answered; 1: some of it failed or a policy
+cannot serve the model; 2: the command cannot be carried out; 130: stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from video_qa.benchmark_run import RunPlan
+from video_qa.benchmarks import DATASETS
+from video_qa.comparison.execute import Outcome, compared_run, execute
+from video_qa.comparison.finished import (
+    ComparisonError,
+    FinishedRun,
+    check_same_protocol,
+    read_run,
+)
+from video_qa.comparison.plan import ComparedRun
+from video_qa.comparison.report import write_report
+from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
+from video_qa.devices import HELP as DEVICES_HELP
+from video_qa.model_registry import check_names, model_name
+from video_qa.run_arguments import plan_run, results_path
+from video_qa.run_folder import RunFolder, open_run_folder
+from video_qa.run_settings import add_settings_arguments
+from video_qa.shards import question_keys
+from video_qa.termination import termination_as_interrupt
+
+Plans = Mapping[ComparedRun, RunPlan]
+SCORERS = {"general", "words"}
+"""Evaluators whose verdict on a row needs nothing but the row."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing, evaluate, write the report; returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        with termination_as_interrupt():
+            return _compare(arguments)
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    plans = _plans(arguments)
+    plan = next(iter(plans.values()))
+    with open_run_folder(_folder(arguments)) as out:
+        if arguments.only_report:
+            refused, code = {}, 0
+        else:
+            outcome = execute(plans, out, arguments.overwrite)
+            refused = {_name(run): reason for run, reason in outcome.refused.items()}
+            code = _complain(outcome)
+            if outcome.missing:
+                return code
+        own = [run.folder for run in plans if _name(run) not in refused]
+        keys = question_keys(plan.videos)
+        runs = [read_run(folder, keys) for folder in [*own, *arguments.runs]]
+        return max(code, _publish(runs, refused, plan, out, arguments))
+
+
+def _publish(
+    runs: Sequence[FinishedRun],
+    refused: Mapping[tuple[str, int], str],
+    plan: RunPlan,
+    out: RunFolder,
+    arguments: argparse.Namespace,
+) -> int:
+    """Write table, numbers and report."""
+    if not runs:
+        raise ComparisonError("none of the policies can serve this model; nothing to compare")
+    _check_distinct(runs)
+    check_same_protocol(runs)
+    write_comparison_csv(out.path / "comparison.csv", runs, plan.videos)
+    num_chunks = None if arguments.only_report else arguments.num_chunks
+    write_json(out.path / "runs.json", describe_runs(runs, refused, num_chunks))
+    if importlib.import_module("eval.comparison").main(["--folder", str(out.path)]):
+        return 1
+    print(f"Report: {write_report(out.path, runs)}")
+    return 0
+
+
+def _complain(outcome: Outcome) -> int:
+    """Print what went wrong; the exit code."""
+    lines = list(outcome.complaints)
+    lines += [f"{run.label}: {reason}" for run, reason in outcome.refused.items()]
+    for run, found in outcome.predictions.items():
+        errors = [prediction.error for prediction in found.values() if prediction.error]
+        if errors:
+            lines.append(f"{run.label}: {len(errors)} questions have an error, e.g. {errors[0]}")
+    for run, count in outcome.missing.items():
+        lines.append(f"{run.label}: {count} questions were not reached")
+    for line in lines:
+        print(f"FAILED: {line}", file=sys.stderr)
+    if outcome.missing:
+        print("no report yet; the same command answers the rest", file=sys.stderr)
+    return 1 if lines else 0
+
+
+def _plans(arguments: argparse.Namespace) -> Plans:
+    """One run per policy and budget, everything about them checked."""
+    _check_scored(arguments.dataset)
+    arguments.policy, arguments.kv_size = arguments.policies[0], arguments.kv_sizes[0]
+    plan = plan_run(arguments)
+    parent = _parent(arguments)
+    found: dict[ComparedRun, RunPlan] = {}
+    for policy in dict.fromkeys(arguments.policies):
+        for kv_size in dict.fromkeys(arguments.kv_sizes):
+            settings = replace(plan.settings, policy=policy, kv_size=kv_size)
+            check_names(settings)
+            path = results_path(parent, arguments.sample_fps, kv_size, policy, arguments.profile)
+            own = replace(plan, settings=settings)
+            found[compared_run(own, path)] = own
+    return found
+
+
+def _check_scored(dataset: str) -> None:
+    served = [name for name, entry in DATASETS.items() if SCORERS & set(entry.evaluators)]
+    if dataset not in served:
+        raise ComparisonError(
+            f"answers of {dataset} need a judge or a server and cannot be compared here; "
+            f"expected one of {', '.join(served)}"
+        )
+
+
+def _parent(arguments: argparse.Namespace) -> Path:
+    return arguments.results_root / model_name(arguments.model) / arguments.dataset
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    return arguments.out or _parent(arguments) / f"comparison-fps{arguments.sample_fps:g}"
+
+
+def _name(run: ComparedRun) -> tuple[str, int]:
+    return run.settings.policy, run.settings.kv_size
+
+
+def _check_distinct(runs: Sequence[FinishedRun]) -> None:
+    seen: dict[tuple[str, int], FinishedRun] = {}
+    for run in runs:
+        twin = seen.setdefault((run.policy, run.kv_size), run)
+        if twin is not run:
+            raise ComparisonError(
+                f"{twin.folder} and {run.folder} are both {run.policy} at kv_size {run.kv_size}; "
+                "leave one out"
+            )
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("expected names with commas between them")
+    return names
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in _names(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers with commas between them, got '{text}'"
+        ) from None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="compare.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--model", required=True, help="model key, checkpoint folder or hub id")
+    add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
+    add(
+        "--policies",
+        type=_names,
+        required=True,
+        help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
+        "drawn boldest",
+    )
+    add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
+    add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
+    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
+    add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
+    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
+    add("--video_root", type=Path, help="folder under which the annotated videos are found")
+    add("--devices", "--device", help=f"{DEVICES_HELP}; default: all GPUs, else cpu")
+    add("--limit", type=int, help="only the first LIMIT videos")
+    add("--overwrite", action="store_true", help="throw away what these runs hold")
+    add("--only_report", action="store_true", help="run nothing; evaluate what is finished")
+    add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
+    add("--out", type=Path, help="folder of the comparison (default: beside the runs)")
+    add_settings_arguments(parser, with_policy=False)
+    parser.set_defaults(debug=False)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""The tables of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from video_qa.comparison.page import table
+
+COST_HEADER = (
+    *("policy", "budget", "horizon", "tokens per frame", "first token p50", "first token p95"),
+    *("with vision encoding p50", "compression p50", "compression p95"),
+    *("memory", "peak memory", "host memory", "works at question time"),
+)
+
+
+def cost_table(numbers: Mapping[str, Any]) -> str:
+    """Times, sizes, horizon: a row per run."""
+    return table(COST_HEADER, [_cost_row(run) for run in numbers["runs"]])
+
+
+def accuracy_tables(numbers: Mapping[str, Any]) -> Iterator[str]:
+    """One table per budget, policies over groups, the best of each column stressed."""
+    groups = list(numbers["groups"])
+    for kv_size in sorted({run["kv_size"] for run in numbers["runs"]}):
+        runs = [run for run in numbers["runs"] if run["kv_size"] == kv_size]
+        rows = [[run["policy"], *(_accuracy(run, group) for group in groups)] for run in runs]
+        header = [f"{kv_size} tokens: accuracy in %, 95 % interval", *groups]
+        yield table(header, rows, _best(runs, groups))
+
+
+def protocol_table(numbers: Mapping[str, Any]) -> str:
+    """What all runs had in common."""
+    facts = dict(numbers["protocol"])
+    facts["worker processes of the last run"] = numbers["num_chunks"]
+    facts["videos told apart by"] = numbers["clustered_by"]
+    rows = [(name, "default" if value is None else str(value)) for name, value in facts.items()]
+    return table(("setting", "value"), rows)
+
+
+def _best(runs: list[Any], groups: list[str]) -> Iterator[tuple[int, int]]:
+    for column, group in enumerate(groups, start=1):
+        means = [run["groups"].get(group, {}).get("accuracy_percent", -1) for run in runs]
+        yield from ((row, column) for row, mean in enumerate(means) if mean == max(means))
+
+
+def _accuracy(run: Mapping[str, Any], group: str) -> str:
+    found = run["groups"].get(group)
+    if found is None:
+        return "–"
+    bounds = found["interval95_percent"]
+    shown = f" ({bounds[0]:.0f}–{bounds[1]:.0f})" if bounds else ""
+    return f"{found['accuracy_percent']:.1f}{shown}"
+
+
+def _cost_row(run: Mapping[str, Any]) -> list[str]:
+    cost = run["cost"]
+    per_frame = cost["tokens_per_frame"]
+    horizon = cost["horizon_seconds"]
+    at_question = {None: "–", True: "yes", False: "no"}[cost["works_at_question_time"]]
+    return [
+        run["policy"],
+        str(run["kv_size"]),
+        "–" if horizon is None else f"{horizon:,.0f} s",
+        "–" if per_frame is None else f"{per_frame:g}",
+        _milliseconds(cost["ttft_cached_seconds"] or cost["ttft_seconds"], "p50"),
+        _milliseconds(cost["ttft_cached_seconds"] or cost["ttft_seconds"], "p95"),
+        _milliseconds(cost["ttft_uncached_seconds"], "p50"),
+        _milliseconds(cost["compression_seconds"], "p50"),
+        _milliseconds(cost["compression_seconds"], "p95"),
+        *(_bytes(cost[name]) for name in ("memory_bytes", "peak_memory_bytes", "host_bytes")),
+        at_question,
+    ]
+
+
+def _milliseconds(percentiles: Mapping[str, float] | None, name: str) -> str:
+    return "–" if percentiles is None else f"{1000 * percentiles[name]:,.1f} ms"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return "–"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count} B"

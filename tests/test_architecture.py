@@ -17,8 +17,8 @@ MAY_IMPORT_OF_OURS = {
     "video_qa": {"hermes", "inference", "video_qa"},
     "eval": {"eval"},
 }
-EXCEPTIONS = {"video_qa/run_infer.py": {"eval"}}
-"""Only the command line of the runner calls the evaluators."""
+EXCEPTIONS = {"video_qa/run_infer.py": {"eval"}, "video_qa/compare.py": {"eval"}}
+"""Only the command lines of the runner and of the comparison end by calling an evaluator."""
 METHOD_MAY_IMPORT = {"torch", "safetensors", "numpy"}
 EVAL_MAY_NOT_IMPORT = {"torch", "transformers", "av"}
 

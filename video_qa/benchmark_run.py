@@ -71,14 +71,14 @@ def run_inference(plan: RunPlan, folder: RunFolder) -> RunOutcome:
     complaints: list[str] = []
     if shards:
         folder.clear_reports()
-        _describe_run(plan, folder, identity, run_id)
+        describe_run(plan, folder, identity, run_id)
         tasks = [_task(plan, folder, num_workers, i) for i in range(num_workers)]
         num_answered = sum(key in answered for key in wanted)
         try:
             complaints = run_workers(tasks, len(wanted), num_answered, folder.lock_descriptor)
         finally:
             predictions = folder.merge_shards(run_id)
-        _add_engine_description(folder)
+        add_engine_description(folder)
     else:
         predictions = folder.merge_shards(run_id)
     missing = [key for key in wanted if key not in predictions]
@@ -119,22 +119,24 @@ def _task(plan: RunPlan, folder: RunFolder, num_workers: int, index: int) -> Wor
     return WorkerTask(
         name=stem,
         command=[sys.executable, str(WORKER_SCRIPT), *plan.settings.to_arguments(), *arguments],
-        environment=device.environment() | _threads(num_workers),
+        environment=device.environment() | threads_per_worker(num_workers),
         predictions_path=folder.path / f"{stem}.jsonl",
         log_path=folder.logs / f"{stem}.log",
     )
 
 
-def _threads(num_workers: int) -> dict[str, str]:
+def threads_per_worker(num_workers: int) -> dict[str, str]:
+    """Environment under which so many workers share the cores."""
     # By default every worker would use all cores, and several would fight for them.
     if "OMP_NUM_THREADS" in os.environ:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_workers))}
 
 
-def _describe_run(
+def describe_run(
     plan: RunPlan, folder: RunFolder, identity: Mapping[str, object], run_id: str
 ) -> None:
+    """Write config.json and environment.json; what is known of the engine stays."""
     earlier = folder.read_config() if folder.config.exists() else {}
     folder.write_json(
         folder.config,
@@ -155,7 +157,8 @@ def _describe_run(
     folder.write_json(folder.environment, describe_environment(devices))
 
 
-def _add_engine_description(folder: RunFolder) -> None:
+def add_engine_description(folder: RunFolder) -> None:
+    """Move what a worker wrote about its engine into config.json."""
     described = folder.take_engine_description()
     if described is not None:
         folder.write_json(folder.config, folder.read_config() | {"engine": described})

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from video_qa.policy_spec import check_policy, read_policy
 from video_qa.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 if TYPE_CHECKING:
@@ -25,9 +26,8 @@ def check_names(settings: RunSettings) -> None:
     model_path(settings.model)
     if settings.engine == DEFAULT_ENGINE:
         from hermes.config import PROFILES
-        from hermes.policies import POLICIES
 
-        _check("policy", settings.policy, POLICIES)
+        check_policy(settings.policy)
         _check("profile", settings.profile, PROFILES)
 
 
@@ -76,18 +76,20 @@ def _entry(model: str) -> ModelEntry | None:
 
 def load_engine(settings: RunSettings, device: str | None) -> Any:
     """The model that ``settings.engine`` loads, ready to watch."""
+    policy, policy_options = read_policy(settings.policy)
     model, _processor = _find_loader(settings.engine)(
         model_path(settings.model),
         kv_size=settings.kv_size,
         streaming=settings.streaming,
         device=device,
         sample_fps=settings.sample_fps,
-        policy=settings.policy,
+        policy=policy,
         profile=settings.profile,
         max_pixels=settings.max_pixels,
         dtype=settings.dtype,
         attn=settings.attn,
         chunk_frames=settings.chunk_frames,
+        **({"policy_options": policy_options} if policy_options else {}),
     )
     return model
 

@@ -75,10 +75,12 @@ class RunSettings:
         return [f"{flag}={value}" for flag, value in pairs]
 
 
-def add_settings_arguments(parser: argparse.ArgumentParser) -> None:
+def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = True) -> None:
     """Arguments that the runner and its workers share, except model, fps, budget and streaming."""
     add = parser.add_argument
-    add("--policy", default="hermes", help="memory policy (default: %(default)s)")
+    if with_policy:
+        policy_help = "memory policy, with options as NAME:OPTION=VALUE:... (default: %(default)s)"
+        add("--policy", default="hermes", help=policy_help)
     add("--profile", default="released", help="profile of constants (default: %(default)s)")
     add("--sampling", choices=SAMPLINGS, default="timestamps", help="rule that picks the frames")
     add(

@@ -27,7 +27,7 @@ COLUMNS = {
     OPEN_ENDED: ("video_id", "question", "answer", "pred_answer"),
 }
 # Written only when some row has a value, so that files without them look as they always did.
-OPTIONAL_COLUMNS = ("task", "duration_category", "error")
+OPTIONAL_COLUMNS = ("task", "duration_category", "video_path", "error")
 
 
 def write_results_csv(
@@ -35,11 +35,17 @@ def write_results_csv(
 ) -> None:
     """Write the rows of ``videos`` that have a prediction, atomically.
 
-    A question with an error has an empty prediction, counts as wrong and names the error in the
-    last column. Raises OSError when the disk refuses.
+    A question with an error has an empty prediction and names the error in the last column; the
+    evaluators leave it out and say so. Where entries share a video (OVO-Bench, MVBench),
+    `video_path` tells which, for intervals clustered by video.
+
+    Raises:
+        OSError: the disk refuses.
     """
+    shared = len({video.video_path for video in videos}) < len(videos)
     rows = [
         _row(video, question, predictions[video.index, i], kind)
+        | {"video_path": video.video_path if shared else None}
         for video in videos
         for i, question in enumerate(video.questions)
         if (video.index, i) in predictions

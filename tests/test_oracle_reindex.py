@@ -29,9 +29,9 @@ def _ranked(positions: np.ndarray, prefix: int, family: str) -> np.ndarray:
 def test_layer_0_keys_are_those_of_a_fresh_prefill_of_what_was_kept(base, reindex):
     limit = LIMITS[base.family]
     engine = open_stream(base, kv_size=24, policy="random", reindex=reindex, position_limit=limit)
-    frames = random_frames(64, seed=5)
+    frames = random_frames(128, seed=5)
     alive, features, renumbered = [], [], 0
-    for step in range(8):
+    for step in range(16):
         engine.encode_video_chunk(frames[8 * step : 8 * step + 8])
         features.append(embed_frames(engine, frames[8 * step : 8 * step + 8]))
         alive += range(sum(map(len, features[:-1])), sum(map(len, features)))

@@ -12,7 +12,7 @@ from hermes import StreamMemory
 from inference.reindex_1d import Positions1D
 from inference.reindex_3d import Positions3D
 
-LIMITS = {"llava": 120, "qwen": 80}
+LIMITS = {"llava": 200, "qwen": 80}
 """So small that the lazy runs renumber several times."""
 
 

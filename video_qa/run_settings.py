@@ -64,6 +64,8 @@ class RunSettings:
             raise SettingsError(
                 f"--sample_fps must be a number of frames per second above 0, got {self.sample_fps}"
             )
+        # 1 and 1.0 are the same rate, but not the same text in a fingerprint.
+        object.__setattr__(self, "sample_fps", float(self.sample_fps))
 
     @classmethod
     def from_arguments(cls, arguments: argparse.Namespace) -> RunSettings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, pixels
 from inference.reindex_1d import Positions1D
+from inference.released_loader import released_loader
 from inference.visual_chunk import VisualChunk
 
 
@@ -68,23 +68,4 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     )
 
 
-def load_model(
-    model_path: str | Path,
-    n_init: int | None = None,
-    kv_size: int | None = None,
-    streaming: bool = True,
-    device: str = "cuda",
-    sample_fps: float = 0.5,
-    **options: Any,
-) -> tuple[AbstractHermes, Any]:
-    """The released loader of this family; see `inference.load_model` for `options`."""
-    from inference.loading import load_model as load
-
-    return load(
-        model_path,
-        kv_size=kv_size,
-        streaming=streaming,
-        device=device,
-        sample_fps=sample_fps,
-        **options,
-    )
+load_model = released_loader(default_sample_fps=0.5)

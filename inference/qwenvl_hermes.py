@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, patchify, pixels, smart_size
 from inference.reindex_3d import Positions3D
+from inference.released_loader import released_loader
 from inference.visual_chunk import VisualChunk
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -100,23 +100,4 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     return replace(config, max_pixels=max_pixels, min_pixels=min(config.min_pixels, max_pixels))
 
 
-def load_model(
-    model_path: str | Path,
-    n_init: int | None = None,
-    kv_size: int | None = None,
-    streaming: bool = True,
-    device: str = "cuda",
-    sample_fps: float = 1,
-    **options: Any,
-) -> tuple[AbstractHermes, Any]:
-    """The released loader of this family; see `inference.load_model` for `options`."""
-    from inference.loading import load_model as load
-
-    return load(
-        model_path,
-        kv_size=kv_size,
-        streaming=streaming,
-        device=device,
-        sample_fps=sample_fps,
-        **options,
-    )
+load_model = released_loader(default_sample_fps=1)

@@ -15,10 +15,8 @@ import argparse
 import importlib
 import logging
 import shlex
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
@@ -28,6 +26,7 @@ from video_qa.benchmark_run import RunOutcome, run_inference
 from video_qa.benchmarks import DATASETS
 from video_qa.run_arguments import parser, plan_run, results_folder
 from video_qa.run_folder import RunFolderError, open_run_folder
+from video_qa.termination import termination_as_interrupt
 
 SHOWN_FAILURES = 10
 
@@ -37,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser(__doc__).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        with _termination_as_interrupt():
+        with termination_as_interrupt():
             return _run(arguments)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -110,16 +109,6 @@ def _evaluate(arguments: argparse.Namespace, path: Path) -> int:
     if code or arguments.skip_judge:
         print(f"not judged; later: python eval/eval_open_ended.py {shlex.join(command)}")
     return code
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM stops the workers and keeps the answers just as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 if __name__ == "__main__":

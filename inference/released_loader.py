@@ -1,0 +1,34 @@
+"""`load_model` as the release spells it; the families differ in their default frame rate only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]:
+    """The released loader of a family."""
+
+    def load_model(
+        model_path: str | Path,
+        n_init: int | None = None,
+        kv_size: int | None = None,
+        streaming: bool = True,
+        device: str = "cuda",
+        sample_fps: float = default_sample_fps,
+        **options: Any,
+    ) -> tuple[Any, Any]:
+        """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored."""
+        from inference.loading import load_model as load
+
+        return load(
+            model_path,
+            kv_size=kv_size,
+            streaming=streaming,
+            device=device,
+            sample_fps=sample_fps,
+            **options,
+        )
+
+    return load_model

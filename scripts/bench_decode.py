@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import resource
+import shlex
 import sys
 import tempfile
 import time
@@ -205,7 +206,9 @@ def main(argv: list[str] | None = None) -> int:
     result["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print_rows(result)
     if args.json:
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        words = shlex.join(argv or sys.argv[1:])
+        record = {"command": f"python scripts/bench_decode.py {words}", **result}
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
     return 0
 
 

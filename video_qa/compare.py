@@ -42,7 +42,7 @@ from video_qa.run_arguments import plan_run, results_path
 from video_qa.run_folder import RunFolder, open_run_folder
 from video_qa.run_settings import add_settings_arguments
 from video_qa.shards import question_keys
-from video_qa.termination import termination_as_interrupt
+from video_qa.termination import exit_code
 
 Plans = Mapping[ComparedRun, RunPlan]
 SCORERS = {"general", "words"}
@@ -53,15 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, evaluate, write the report; returns the exit code."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        with termination_as_interrupt():
-            return _compare(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _compare(arguments))
 
 
 def _compare(arguments: argparse.Namespace) -> int:

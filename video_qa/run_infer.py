@@ -26,7 +26,7 @@ from video_qa.benchmark_run import RunOutcome, run_inference
 from video_qa.benchmarks import DATASETS
 from video_qa.run_arguments import parser, plan_run, results_folder
 from video_qa.run_folder import RunFolderError, open_run_folder
-from video_qa.termination import termination_as_interrupt
+from video_qa.termination import exit_code
 
 SHOWN_FAILURES = 10
 
@@ -35,15 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run, merge, evaluate; returns the exit code."""
     arguments = parser(__doc__).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    try:
-        with termination_as_interrupt():
-            return _run(arguments)
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped; the same command continues", file=sys.stderr)
-        return 130
+    return exit_code(lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> int:

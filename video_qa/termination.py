@@ -1,9 +1,10 @@
-"""SIGTERM as Ctrl-C, so that both take the same way out."""
+"""How a command that can be continued ends: exit codes, and SIGTERM treated as Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -15,3 +16,16 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def exit_code(command: Callable[[], int]) -> int:
+    """What `command` returns; 2 with a message if it cannot be carried out, 130 if stopped."""
+    try:
+        with termination_as_interrupt():
+            return command()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command continues", file=sys.stderr)
+        return 130

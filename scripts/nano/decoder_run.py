@@ -14,9 +14,10 @@ from scripts.nano.files import load_whole, save_whole
 from scripts.nano.packs import PackMaker
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
-STAGES = ((0.07, 0, 32), (0.27, 12, 28), (0.55, 24, 24), (0.78, 48, 20), (1.0, 64, 18))
-LEARNING_RATE = 1.2e-3
-WARMUP_STEPS = 100
+STAGES = ((0.04, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))
+MATRIX_LEARNING_RATE = 6e-3  # Muon's, scaled to AdamW's update size
+LEARNING_RATE = 3e-3  # AdamW's: embeddings, biases, norms
+WARMUP_STEPS = 40
 SAVE_SECONDS = 120
 SET_WEIGHT = 0.3  # of the auxiliary loss at guidance questions
 
@@ -25,9 +26,23 @@ def stage_at(progress: float) -> tuple[int, int]:
     return next((frames, packs) for end, frames, packs in STAGES if progress <= end)
 
 
-def learning_rate(step: int, progress: float) -> float:
+def rate_factor(step: int, progress: float) -> float:
+    """Warm-up, then cosine decay to 2 %."""
     warm = min(1.0, (step + 1) / WARMUP_STEPS)
-    return LEARNING_RATE * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+def make_optimizers(decoder, set_head) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for everything else."""
+    matrices = [p for p in decoder.layers.parameters() if p.ndim == 2]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in (*decoder.parameters(), *set_head.parameters()) if id(p) not in chosen]
+    return [
+        torch.optim.Muon(
+            matrices, lr=MATRIX_LEARNING_RATE, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(rest, lr=LEARNING_RATE, weight_decay=0.05),
+    ]
 
 
 class DecoderRun:
@@ -39,7 +54,7 @@ class DecoderRun:
         self.decoder = model.model.language_model
         self.set_head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING).to(args.device)
         self.parameters = [*self.decoder.parameters(), *self.set_head.parameters()]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=LEARNING_RATE, weight_decay=0.05)
+        self.optimizers = make_optimizers(self.decoder, self.set_head)
         self.path = args.work / "decoder.pt"
         self.steps, self.spent_seconds = 0, 0.0
 
@@ -49,13 +64,17 @@ class DecoderRun:
         saved = load_whole(self.path, self.args.device)
         self.decoder.load_state_dict(saved["model"])
         self.set_head.load_state_dict(saved["set_head"])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
         self.steps, self.spent_seconds = saved["step"], saved["spent"]
         print(f"continuing at step {self.steps}, {self.spent_seconds / 60:.1f} minutes", flush=True)
 
     def save(self) -> None:
-        parts = {"model": self.decoder, "set_head": self.set_head, "optimizer": self.optimizer}
-        state = {name: part.state_dict() for name, part in parts.items()}
+        state = {
+            "model": self.decoder.state_dict(),
+            "set_head": self.set_head.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+        }
         save_whole(state | {"step": self.steps, "spent": self.spent_seconds}, self.path)
 
     def step(self, progress: float) -> None:
@@ -65,12 +84,14 @@ class DecoderRun:
         visual = look(batch, self.bank, self.steps, device)
         hidden = hidden_states(self.decoder, visual, batch)
         words, sets = losses(self.model, self.set_head, hidden, batch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.steps, progress)
-        self.optimizer.zero_grad()
+        factor = rate_factor(self.steps, progress)
+        for optimizer in self.optimizers:
+            optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
+            optimizer.zero_grad()
         (words + SET_WEIGHT * sets).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         if self.steps % 50 == 0:
             print(f"step {self.steps} {frames} frames: {words:.3f} sets {sets:.3f}", flush=True)
         self.steps += 1

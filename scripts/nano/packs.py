@@ -17,10 +17,11 @@ BINDING, GUIDANCE = "binding", "guidance"
 TASK_NAMES = [f"{task} {kind}" for task in TASKS for kind in ("choice", "words")]
 TASK_NAMES += [BINDING, GUIDANCE]
 BINDING_SHARE, GUIDANCE_SHARE, HISTORY_SHARE = 0.06, 0.10, 0.3
+CHOICE_SHARE = 0.55  # letters are learned later than words
 # Easily learned tasks are asked less often; what is rarely askable more often when it is.
-TASK_WEIGHTS = {"now_colour": 0.6, "now_shape": 0.5, "now_place": 0.5, "now_count": 0.8}
+TASK_WEIGHTS = {"now_colour": 0.6, "now_shape": 0.7, "now_place": 1.0, "now_count": 0.8}
 TASK_WEIGHTS |= {"recent_shape": 5, "recent_colour": 5, "recent_former_colour": 3}
-TASK_WEIGHTS |= {"recent_former_place": 2, "recent_change": 1.5, "count_colours": 2.5}
+TASK_WEIGHTS |= {"recent_former_place": 2, "recent_change": 2, "count_colours": 2.5}
 TASK_WEIGHTS |= {"order_first": 1.5, "far_ever": 1.5, "unanswerable": 0.6}
 
 
@@ -105,7 +106,7 @@ class PackMaker:
             draft = TASKS[name](facts, rng)
             if draft:
                 break
-        choice = rng.random() < 0.5
+        choice = rng.random() < CHOICE_SHARE
         history.append((draft.question, draft.answer))
         kind = "choice" if choice else "words"
         return self._put(pack, *texts.ask(draft, rng, choice), visible, f"{name} {kind}")

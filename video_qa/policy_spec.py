@@ -1,15 +1,20 @@
 """A memory policy as it is written on the command line: ``name`` or ``name:option=value:...``.
 
-The whole text is the policy's name in folders, configurations and tables, so that two settings of
-one policy never mix.
+An option is the policy's own (``two_speed:recent_share=0.3``) or any field of the memory's
+configuration (``hermes:reindex=eager:profile=paper``). The whole text is the policy's name in
+folders, configurations and tables, so that two settings of one policy never mix.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 from video_qa.run_settings import SettingsError
+
+SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
+"""Fields of the memory's configuration that have arguments of their own."""
 
 
 def read_policy(spec: str) -> tuple[str, dict[str, Any]]:
@@ -30,8 +35,30 @@ def read_policy(spec: str) -> tuple[str, dict[str, Any]]:
     return name, options
 
 
+def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Part options into the policy's own and fields of `MemoryConfig` (lists become tuples)."""
+    if not options:
+        return {}, {}
+    known = memory_fields()
+    own = {key: value for key, value in options.items() if key not in known}
+    shared = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in options.items()
+        if key in known
+    }
+    return own, shared
+
+
+def memory_fields() -> tuple[str, ...]:
+    """Fields of the memory's configuration that a policy's text may set."""
+    from hermes import MemoryConfig
+
+    return tuple(f.name for f in fields(MemoryConfig) if f.name not in SET_ELSEWHERE)
+
+
 def check_policy(spec: str) -> None:
     """Raises SettingsError (ValueError) with the known ones for an unknown policy or option."""
+    from hermes.config import FAMILIES, MemoryConfig
     from hermes.policies import POLICIES
     from hermes.policies.options import read_options
 
@@ -39,10 +66,16 @@ def check_policy(spec: str) -> None:
     if name not in POLICIES:
         known = ", ".join(POLICIES)
         raise SettingsError(f"unknown policy '{name}': expected one of {known}")
+    own, shared = split_options(options)
     try:
-        read_options(name, POLICIES[name].Options, options)
+        read_options(name, POLICIES[name].Options, own)
     except ValueError as error:
-        raise SettingsError(str(error)) from error
+        shareable = ", ".join(memory_fields())
+        raise SettingsError(f"{error}; for every policy: {shareable}") from error
+    try:
+        MemoryConfig.from_profile(**{"family": FAMILIES[0], "kv_size": 1} | shared)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"policy '{spec}': {error}") from error
 
 
 def _value(text: str) -> Any:

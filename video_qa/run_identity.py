@@ -1,4 +1,4 @@
-"""What makes two runs the same: settings, annotation file, kind of device."""
+"""What makes two runs the same: settings, weights, annotation file, kind of device."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from video_qa.model_registry import model_path
 from video_qa.run_settings import RunSettings
+from video_qa.weights_digest import weights_digest
 
 
 def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> dict[str, Any]:
@@ -16,6 +18,7 @@ def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> 
     The kind of device counts because it decides the number format (half or single precision).
     """
     return asdict(settings) | {
+        "weights": weights_digest(model_path(settings.model)),
         "annotation_sha256": hashlib.sha256(anno_path.read_bytes()).hexdigest(),
         "device": device_kind(device),
     }

@@ -81,7 +81,10 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
     """Arguments that the runner and its workers share, except model, fps, budget and streaming."""
     add = parser.add_argument
     if with_policy:
-        policy_help = "memory policy, with options as NAME:OPTION=VALUE:... (default: %(default)s)"
+        policy_help = (
+            "memory policy, with options of its own or of the memory as "
+            "NAME:OPTION=VALUE:..., e.g. hermes:reindex=eager (default: %(default)s)"
+        )
         add("--policy", default="hermes", help=policy_help)
     add("--profile", default="released", help="profile of constants (default: %(default)s)")
     add("--sampling", choices=SAMPLINGS, default="timestamps", help="rule that picks the frames")

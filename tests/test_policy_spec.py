@@ -1,0 +1,89 @@
+"""Settings of the memory inside a policy's text, and what tells two checkpoints apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hermes import MemoryConfig
+from video_qa.comparison.plan import ComparedRun
+from video_qa.comparison.worker import _configuration
+from video_qa.model_registry import load_engine
+from video_qa.policy_spec import check_policy, memory_fields, read_policy, split_options
+from video_qa.run_settings import RunSettings, SettingsError
+from video_qa.weights_digest import SAMPLE_BYTES, weights_digest
+
+SPEC = "two_speed:recent_share=0.3:reindex=eager:working_decay=[9,3]:profile=paper"
+
+
+def test_options_are_parted_into_the_policys_own_and_the_memorys() -> None:
+    own, shared = split_options(read_policy(SPEC)[1])
+    assert own == {"recent_share": 0.3}
+    assert shared == {"reindex": "eager", "working_decay": (9, 3), "profile": "paper"}
+    assert {"kv_size", "policy", "policy_options"}.isdisjoint(memory_fields())
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("hermes:reindex=never", "lazy, eager"),
+        ("hermes:profile=best", "released, paper"),
+        ("hermes:kv_size=4", "kv_size"),
+        ("hermes:no_such_field=4", "reindex"),
+        ("hermes:smoothing=[1,2]", "tuple of 3"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_what_is_known(spec: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        check_policy(spec)
+
+
+def test_the_loader_is_given_both_kinds(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: dict[str, object] = {}
+
+    def loader(path: str, **arguments: object) -> tuple[object, None]:
+        given.update(arguments)
+        return object(), None
+
+    monkeypatch.setattr("video_qa.model_registry._find_loader", lambda name: loader)
+    load_engine(RunSettings(str(tmp_path), 8, 1, True, policy=SPEC, profile="released"), "cpu")
+    assert given["policy_options"] == {"recent_share": 0.3}
+    assert (given["reindex"], given["profile"]) == ("eager", "paper")
+
+
+def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run() -> None:
+    class Encoder:
+        family = "llava"
+        config = MemoryConfig.from_profile(
+            "released", family="llava", kv_size=99, policy="recent", reindex="eager", chunk_frames=8
+        )
+
+    settings = RunSettings("nano", 8, 1, True, policy="hermes:profile=paper:position_limit=64")
+    lane = _configuration(ComparedRun(settings, Path(), "id"), Encoder())
+    assert lane == MemoryConfig.from_profile(
+        "paper", family="llava", kv_size=8, reindex="eager", chunk_frames=8, position_limit=64
+    )
+
+
+def test_other_weights_have_another_digest(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(range(256)) * 1000)
+    (tmp_path / "config.json").write_text("{}")
+    first = weights_digest(str(tmp_path))
+    assert first == weights_digest(str(tmp_path))
+    (tmp_path / "README.md").write_text("a card says nothing about weights")
+    assert first == weights_digest(str(tmp_path))
+    weights.write_bytes(bytes(reversed(range(256))) * 1000)
+    second = weights_digest(str(tmp_path))
+    (tmp_path / "config.json").write_text('{"a": 1}')
+    assert len({first, second, weights_digest(str(tmp_path))}) == 3
+    assert weights_digest("owner/name") is None
+
+
+def test_a_file_smaller_than_a_sample_is_read_whole(tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"a" * (SAMPLE_BYTES // 2))
+    first = weights_digest(str(tmp_path))
+    weights.write_bytes(b"a" * (SAMPLE_BYTES // 2 - 1) + b"b")
+    assert weights_digest(str(tmp_path)) != first

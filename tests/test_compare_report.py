@@ -114,6 +114,18 @@ def test_the_same_numbers_give_the_same_page(folder: Path, tmp_path: Path) -> No
     assert page.read_bytes() == (folder / "report.html").read_bytes()
 
 
+def test_the_tables_can_be_pasted(folder: Path) -> None:
+    lines = (folder / "comparison.md").read_text().splitlines()
+    tables = [line for line in lines if line.startswith("| ---")]
+    assert len(tables) == len(SIZES) + 1
+    numbers = json.loads((folder / "comparison.json").read_text())
+    run = next(run for run in numbers["runs"] if run["kv_size"] == min(SIZES))
+    row = next(line for line in lines if line.startswith(f"| {run['policy']} |"))
+    assert row.count("|") == len(numbers["groups"]) + 2
+    best = f"{run['groups']['all questions']['accuracy_percent']:.1f}"
+    assert best in row.split("|")[-2]
+
+
 def test_a_browser_opens_the_page_without_complaint(folder: Path, tmp_path: Path) -> None:
     if CHROMIUM is None:
         if os.environ.get("HERMES_REQUIRE_CHROMIUM") == "1":

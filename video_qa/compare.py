@@ -6,9 +6,10 @@ r"""Compare memory policies: same model, same questions, same budget, one report
 Every video is decoded and vision-encoded once; all memories watch it side by side. Each run lies in
 the folder that video_qa/run_infer.py uses for the same settings, so that finished runs are reused
 and the same command continues a comparison that was stopped. The folder of the comparison gets
-comparison.csv (one row per run and question), comparison.json (numbers with intervals) and
-report.html (self-contained). Exit code 0: everything was answered; 1: some of it failed or a policy
-cannot serve the model; 2: the command cannot be carried out; 130: stopped.
+comparison.csv (one row per run and question), comparison.json (numbers with intervals),
+comparison.md (tables to paste) and report.html (self-contained). Exit code 0: everything was
+answered; 1: some of it failed or a policy cannot serve the model; 2: the command cannot be carried
+out; 130: stopped.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
 
 from video_qa.benchmark_run import RunPlan
 from video_qa.benchmarks import DATASETS
+from video_qa.comparison.arguments import parser
 from video_qa.comparison.execute import Outcome, compared_run, execute
 from video_qa.comparison.finished import (
     ComparisonError,
@@ -36,11 +38,9 @@ from video_qa.comparison.finished import (
 from video_qa.comparison.plan import ComparedRun
 from video_qa.comparison.report import write_report
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
-from video_qa.devices import HELP as DEVICES_HELP
 from video_qa.model_registry import check_names, model_name
 from video_qa.run_arguments import plan_run, results_path
 from video_qa.run_folder import RunFolder, open_run_folder
-from video_qa.run_settings import add_settings_arguments
 from video_qa.shards import question_keys
 from video_qa.termination import exit_code
 
@@ -51,7 +51,7 @@ SCORERS = {"general", "words"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run what is missing, evaluate, write the report; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser(__doc__ or "").parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     return exit_code(lambda: _compare(arguments))
 
@@ -159,55 +159,6 @@ def _check_distinct(runs: Sequence[FinishedRun]) -> None:
                 f"{twin.folder} and {run.folder} are both {run.policy} at kv_size {run.kv_size}; "
                 "leave one out"
             )
-
-
-def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names:
-        raise argparse.ArgumentTypeError("expected names with commas between them")
-    return names
-
-
-def _sizes(text: str) -> list[int]:
-    try:
-        return [int(size) for size in _names(text)]
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"expected whole numbers with commas between them, got '{text}'"
-        ) from None
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="compare.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--model", required=True, help="model key, checkpoint folder or hub id")
-    add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
-    add(
-        "--policies",
-        type=_names,
-        required=True,
-        help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
-        "drawn boldest",
-    )
-    add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
-    add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
-    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
-    add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
-    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
-    add("--video_root", type=Path, help="folder under which the annotated videos are found")
-    add("--devices", "--device", help=f"{DEVICES_HELP}; default: all GPUs, else cpu")
-    add("--limit", type=int, help="only the first LIMIT videos")
-    add("--overwrite", action="store_true", help="throw away what these runs hold")
-    add("--only_report", action="store_true", help="run nothing; evaluate what is finished")
-    add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
-    add("--out", type=Path, help="folder of the comparison (default: beside the runs)")
-    add_settings_arguments(parser, with_policy=False)
-    parser.set_defaults(debug=False)
-    return parser
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from video_qa.worker_pool import WorkerTask, run_workers
 logger = logging.getLogger(__name__)
 
 WORKER_SCRIPT = Path(__file__).with_name("worker.py")
-OUTPUTS = ("comparison.csv", "comparison.json", "report.html")
+OUTPUTS = ("comparison.csv", "comparison.json", "comparison.md", "report.html")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,12 @@ from video_qa.comparison.figures import (
 )
 from video_qa.comparison.finished import FinishedRun
 from video_qa.comparison.page import figure_block, page, table
-from video_qa.comparison.report_tables import accuracy_tables, cost_table, protocol_table
+from video_qa.comparison.report_tables import (
+    accuracy_tables,
+    cost_table,
+    protocol_table,
+    write_markdown,
+)
 from video_qa.comparison.retention_figure import retention_figure
 from video_qa.comparison.retention_file import read_retention
 
@@ -28,11 +33,14 @@ BASELINES = ("recent", "last_frames")
 def write_report(folder: Path, runs: Sequence[FinishedRun]) -> Path:
     """Draw comparison.json of `folder` and the retention maps of the runs; returns the page.
 
+    The tables are also written as Markdown.
+
     Raises:
         OSError: comparison.json cannot be read or the page cannot be written.
     """
     numbers = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     body = "\n".join([*_head(numbers), *_figures(numbers), *_maps(runs), *_details(numbers)])
+    write_markdown(folder, numbers)
     path = folder / FILE_NAME
     write_text_atomically(path, page(_title(numbers), body))
     return path
@@ -134,11 +142,11 @@ def _maps(runs: Sequence[FinishedRun]) -> Iterator[str]:
 
 def _details(numbers: Mapping[str, Any]) -> Iterator[str]:
     yield "<h2>Costs</h2>"
-    yield cost_table(numbers)
+    yield cost_table(numbers).html()
     yield "<h2>Accuracy in numbers</h2>"
-    yield from accuracy_tables(numbers)
+    yield from (accuracies.html() for accuracies in accuracy_tables(numbers))
     yield "<h2>Protocol</h2>"
-    yield protocol_table(numbers)
+    yield protocol_table(numbers).html()
     yield table(("version of", "value"), _versions(numbers))
 
 

@@ -1,11 +1,15 @@
-"""The tables of the report."""
+"""The tables of a comparison, for the report (HTML) and for papers and notes (Markdown)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.page import table
+
+MARKDOWN_FILE = "comparison.md"
 
 COST_HEADER = (
     *("policy", "budget", "horizon", "tokens per frame", "first token p50", "first token p95"),
@@ -14,28 +18,55 @@ COST_HEADER = (
 )
 
 
-def cost_table(numbers: Mapping[str, Any]) -> str:
+class Table(NamedTuple):
+    """Texts, and (row, column) of the cells to stress."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    best: frozenset[tuple[int, int]] = frozenset()
+
+    def html(self) -> str:
+        return table(self.header, self.rows, self.best)
+
+    def markdown(self) -> str:
+        """Numbers to the right, the best of a column in bold."""
+        lines = [self.header, ["---", *("--:" for _ in self.header[1:])]]
+        lines += [
+            [f"**{cell}**" if (y, x) in self.best else cell for x, cell in enumerate(row)]
+            for y, row in enumerate(self.rows)
+        ]
+        return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def write_markdown(folder: Path, numbers: Mapping[str, Any]) -> Path:
+    """Write the tables of accuracies and costs; returns the file. Raises OSError."""
+    tables = [*accuracy_tables(numbers), cost_table(numbers)]
+    write_text_atomically(folder / MARKDOWN_FILE, "\n".join(t.markdown() for t in tables))
+    return folder / MARKDOWN_FILE
+
+
+def cost_table(numbers: Mapping[str, Any]) -> Table:
     """Times, sizes, horizon: a row per run."""
-    return table(COST_HEADER, [_cost_row(run) for run in numbers["runs"]])
+    return Table(COST_HEADER, [_cost_row(run) for run in numbers["runs"]])
 
 
-def accuracy_tables(numbers: Mapping[str, Any]) -> Iterator[str]:
+def accuracy_tables(numbers: Mapping[str, Any]) -> Iterator[Table]:
     """One table per budget, policies over groups, the best of each column stressed."""
     groups = list(numbers["groups"])
     for kv_size in sorted({run["kv_size"] for run in numbers["runs"]}):
         runs = [run for run in numbers["runs"] if run["kv_size"] == kv_size]
         rows = [[run["policy"], *(_accuracy(run, group) for group in groups)] for run in runs]
         header = [f"{kv_size} tokens: accuracy in %, 95 % interval", *groups]
-        yield table(header, rows, _best(runs, groups))
+        yield Table(header, rows, frozenset(_best(runs, groups)))
 
 
-def protocol_table(numbers: Mapping[str, Any]) -> str:
+def protocol_table(numbers: Mapping[str, Any]) -> Table:
     """What all runs had in common."""
     facts = dict(numbers["protocol"])
     facts["worker processes of the last run"] = numbers["num_chunks"]
     facts["videos told apart by"] = numbers["clustered_by"]
     rows = [(name, "default" if value is None else str(value)) for name, value in facts.items()]
-    return table(("setting", "value"), rows)
+    return Table(("setting", "value"), rows)
 
 
 def _best(runs: list[Any], groups: list[str]) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,60 @@
+"""The comparison's command line."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from video_qa.benchmarks import DATASETS
+from video_qa.devices import HELP as DEVICES_HELP
+from video_qa.run_settings import add_settings_arguments
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """All arguments of ``video_qa/compare.py``."""
+    built = argparse.ArgumentParser(
+        prog="compare.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = built.add_argument
+    add("--model", required=True, help="model key, checkpoint folder or hub id")
+    add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
+    add(
+        "--policies",
+        type=_names,
+        required=True,
+        help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
+        "drawn boldest",
+    )
+    add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
+    add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
+    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
+    add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
+    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
+    add("--video_root", type=Path, help="folder under which the annotated videos are found")
+    add("--devices", "--device", help=f"{DEVICES_HELP}; default: all GPUs, else cpu")
+    add("--limit", type=int, help="only the first LIMIT videos")
+    add("--overwrite", action="store_true", help="throw away what these runs hold")
+    add("--only_report", action="store_true", help="run nothing; evaluate what is finished")
+    add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
+    add("--out", type=Path, help="folder of the comparison (default: beside the runs)")
+    add_settings_arguments(built, with_policy=False)
+    built.set_defaults(debug=False)
+    return built
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise argparse.ArgumentTypeError("expected names with commas between them")
+    return names
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(size) for size in _names(text)]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected whole numbers with commas between them, got '{text}'"
+        ) from None

@@ -25,6 +25,7 @@ OUT_OF_RANGE = [
     ("two_speed", "recent_share", True, "recent_share"),
     ("two_speed", "guidance", "vague", "unknown guidance 'vague'; known: local, mixed"),
     ("two_speed", "novelty_states", "queries", "known: keys, values"),
+    ("two_speed", "novelty_scope", "frame", "known: patch, stream"),
     ("two_speed", "handover_frames", 0, "handover_frames"),
     ("two_speed_recall", "on_full", "newest", "known: oldest, thin"),
     ("two_speed_recall", "host_bytes_limit", None, "host_bytes_limit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +21,7 @@ from policy_memory import (
 )
 
 from hermes.importance import mean_attention
-from hermes.policies.anchors import choose_anchors, novelty
+from hermes.policies.anchors import choose_anchors, novelty, stream_novelty
 from hermes.policies.slices import ranks_within, time_slices, top_with_floors
 from hermes.policies.value_norm import masked_mean, pooled
 from hermes.received_attention import received_attention
@@ -316,3 +317,18 @@ def test_ranks_and_slices():
     assert time_slices(torch.zeros(3, dtype=torch.float64), 4).tolist() == [0, 0, 0]
     ranks = ranks_within(slices, torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
     assert ranks.tolist() == [2, 0, 1, 0]
+
+
+@pytest.mark.parametrize("block", [1, 3, 1024])
+def test_stream_novelty_is_the_distance_to_the_nearest_older_token(block):
+    states = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(4))
+    states[:, 7] = 3 * states[:, 2]
+    found = stream_novelty(states, block)
+    assert found[0] == 1 and found[7] < 1e-6
+    for row in range(1, 9):
+        cosines = [
+            np.mean([np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in heads])
+            for older in range(row)
+            for heads in [zip(states[:, row].numpy(), states[:, older].numpy(), strict=True)]
+        ]
+        assert found[row].item() == pytest.approx(min(1, 1 - max(cosines)), abs=1e-5)

@@ -78,7 +78,7 @@ def load_engine(settings: RunSettings, device: str | None) -> Any:
     """The model that ``settings.engine`` loads, ready to watch."""
     policy, options = read_policy(settings.policy)
     policy_options, memory_fields = split_options(options)
-    arguments = {
+    arguments: dict[str, Any] = {
         "kv_size": settings.kv_size,
         "streaming": settings.streaming,
         "device": device,

@@ -73,7 +73,7 @@ def check_policy(spec: str) -> None:
         shareable = ", ".join(memory_fields())
         raise SettingsError(f"{error}; for every policy: {shareable}") from error
     try:
-        MemoryConfig.from_profile(**{"family": FAMILIES[0], "kv_size": 1} | shared)
+        MemoryConfig.from_profile(family=FAMILIES[0], kv_size=1, **shared)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"policy '{spec}': {error}") from error
 

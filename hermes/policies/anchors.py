@@ -1,4 +1,4 @@
-"""Anchors: whole frames of the past that differ most from the frames before them.
+"""What is new: whole frames that differ from the frames before them, tokens that repeat no other.
 
 Shapes: m candidate frames, t tokens per frame, g key heads, d head width.
 """
@@ -70,4 +70,27 @@ def novelty(states: Tensor, patch: Tensor) -> Tensor:
     same = patch[order][1:] == patch[order][:-1]
     result = torch.ones(patch.numel(), device=states.device)
     result[order[1:]] = torch.where(same, 1 - cosine, 1).clamp(0, 1)
+    return result
+
+
+def stream_novelty(states: Tensor, block: int = 1024) -> Tensor:
+    """(n,) fp32 in [0, 1]: how little a token repeats any older one, wherever in the picture.
+
+    Of a thing that comes back again and again only the first sight is new, so that the best tokens
+    cover the most different things (compare max-min diversity, DivPrune, arXiv 2503.02175).
+
+    Args:
+        states: (g, n, d) keys or values in time order.
+        block: rows compared at once; bounds the working memory to block * n numbers.
+
+    Returns:
+        1 - largest mean cosine over heads with a token before it; 1 for the first token.
+    """
+    unit = normalize(states.float(), dim=-1).transpose(0, 1).flatten(1) / states.shape[0] ** 0.5
+    result = torch.ones(len(unit), device=unit.device)
+    for start in range(0, len(unit), block):
+        likeness = unit[start : start + block] @ unit[: start + block].T
+        older = torch.ones_like(likeness, dtype=torch.bool).tril(start - 1)
+        nearest = likeness.masked_fill(~older, 0).amax(dim=1)
+        result[start : start + block] = (1 - nearest).clamp(0, 1)
     return result

@@ -24,18 +24,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hermes.frame_store import FrameStore, mean_query
+from hermes.frame_store import mean_query
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy, Recall
-from hermes.policies.frames import FrameTail, frame_tail, newest_rows
+from hermes.policies.archive import ArchivePolicy, Room
+from hermes.policies.frames import frame_tail, newest_rows
 from hermes.policies.options import check_count, check_flag, check_share
-from hermes.positions import PositionRule
-from hermes.question_memory import QuestionMemory
 
 
 @dataclass(frozen=True)
@@ -69,17 +67,15 @@ class _Plan(NamedTuple):
     retrieved: int
 
 
-class ReKV(Policy):
+class ReKV(ArchivePolicy):
     """A window while watching, retrieval when asked."""
 
-    works_at_question_time: ClassVar[bool] = True
     Options = ReKVOptions
 
     def reset(self) -> None:
         """Empty the store."""
         options = self.options
-        self.store = FrameStore(options.host_bytes_limit, quantised=options.quantised)
-        self._question = QuestionMemory()
+        self.open_archive(options.host_bytes_limit, quantised=options.quantised)
 
     def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """The newest whole frames."""
@@ -95,28 +91,14 @@ class ReKV(Policy):
         leaving = (memory.num_visual - kept[0].numel()) // tail.tokens_per_frame
         self.store.add(memory, 0, tail.numbers[:leaving], tail.tokens_per_frame)
 
-    def recall(
-        self, memory: StreamMemory, rule: PositionRule
-    ) -> tuple[StreamMemory, Recall | None]:
-        """Nothing to do as long as everything is in the window."""
-        if not self.store.frames:
-            return memory, None
-        plan = self._plan(frame_tail(memory))
+    def room(self, memory: StreamMemory, plan: _Plan) -> Room:
+        """Retrieved and local frames."""
         count = plan.retrieved + len(plan.local)
-        active = self._question.open(memory, rule, plan.length, count * plan.length, count)
-        return active, lambda layer, queries: self._fill(memory, plan, layer, queries)
+        return Room(plan.length, count * plan.length, count)
 
-    @property
-    def device_bytes(self) -> int:
-        """Index of mean keys and the question's memory."""
-        return self.store.device_bytes + self._question.num_bytes
-
-    @property
-    def host_bytes(self) -> int:
-        """Stored frames."""
-        return self.store.host_bytes
-
-    def _plan(self, tail: FrameTail) -> _Plan:
+    def plan(self, memory: StreamMemory) -> _Plan:
+        """What is a candidate, and how much of it is retrieved."""
+        tail = frame_tail(memory)
         length, options = tail.tokens_per_frame, self.options
         total = self.config.kv_size // length
         num_local = min(int(options.local_share * self.config.kv_size) // length, tail.num_whole)
@@ -125,7 +107,8 @@ class ReKV(Policy):
         wanted = total - num_local if options.num_frames is None else options.num_frames
         return _Plan(length, window, local, min(wanted, len(self.store.frames) + len(window)))
 
-    def _fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
+    def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
+        """Retrieved frames in time order, then the local ones."""
         chosen = self._choose(memory, plan, layer, queries)
         stored, start = len(self.store.frames), memory.num_prefix
         for turn, index in enumerate(chosen):

@@ -26,7 +26,12 @@ from torch import Tensor
 from hermes.config import MemoryConfig
 from hermes.importance import min_max
 from hermes.memory import StreamMemory
-from hermes.policies.anchors import choose_anchors, frame_similarity, novelty
+from hermes.policies.anchors import (
+    choose_anchors,
+    frame_similarity,
+    novelty,
+    stream_novelty,
+)
 from hermes.policies.base import Guidance, Policy
 from hermes.policies.frames import FrameTail, frame_tail
 from hermes.policies.options import check_choice, check_count, check_share
@@ -35,6 +40,7 @@ from hermes.policies.slices import ranks_within, time_slices, top_after
 GUIDANCES = ("local", "mixed", "global", "template")
 SCALES = ("rank", "min_max")
 NOVELTY_STATES = ("keys", "values")
+NOVELTY_SCOPES = ("patch", "stream")
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class TwoSpeedOptions:
     """Attention enters as `rank` (robust against sinks) or `min_max`, both in [0, 1]."""
     novelty_weight: float = 0.25
     novelty_states: str = "keys"
+    novelty_scope: str = "patch"
+    """New against the token before at the same `patch`, or against everything older in `stream`."""
     handover_bonus: float = 0.25
     """Added to the score of a frame that has just left the recent part."""
     handover_frames: int = 16
@@ -70,6 +78,7 @@ class TwoSpeedOptions:
         check_choice("guidance", self.guidance, GUIDANCES)
         check_choice("attention_scale", self.attention_scale, SCALES)
         check_choice("novelty_states", self.novelty_states, NOVELTY_STATES)
+        check_choice("novelty_scope", self.novelty_scope, NOVELTY_SCOPES)
 
 
 class TwoSpeed(Policy):
@@ -150,12 +159,17 @@ class TwoSpeed(Policy):
         self, memory: StreamMemory, layer: int, rows: slice, attended: Tensor, frames: Tensor
     ) -> Tensor:
         options = self.options
-        patch = memory.provenance.patch[layer, rows].to(attended.device)
-        states = getattr(memory.layers[layer], options.novelty_states)[:, rows]
         weight = options.novelty_weight
-        mixed = (1 - weight) * self._scaled(attended) + weight * novelty(states, patch)
+        new = self._novelty(memory, layer, rows)
+        mixed = (1 - weight) * self._scaled(attended) + weight * new
         age = (frames[-1] - frames).float() / options.handover_frames
         return mixed + options.handover_bonus * torch.exp(-age)
+
+    def _novelty(self, memory: StreamMemory, layer: int, rows: slice) -> Tensor:
+        states = getattr(memory.layers[layer], self.options.novelty_states)[:, rows]
+        if self.options.novelty_scope == "stream":
+            return stream_novelty(states)
+        return novelty(states, memory.provenance.patch[layer, rows].to(states.device))
 
     def _scaled(self, attended: Tensor) -> Tensor:
         if self.options.attention_scale == "min_max":

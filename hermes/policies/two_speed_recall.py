@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hermes.frame_store import ON_FULL, FrameStore, mean_query
+from hermes.frame_store import ON_FULL, mean_query
 from hermes.memory import StreamMemory
-from hermes.policies.base import Recall
+from hermes.policies.archive import ArchivePolicy, Room
 from hermes.policies.frames import frame_tail
 from hermes.policies.options import check_choice, check_count, check_flag, check_share
 from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
-from hermes.positions import PositionRule
-from hermes.question_memory import QuestionMemory
 
 
 @dataclass(frozen=True)
@@ -58,20 +56,18 @@ class _Plan(NamedTuple):
     """Tokens of the recent part, with what came since the last compression."""
 
 
-class TwoSpeedRecall(TwoSpeed):
+class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
     """The past is scored while watching and refined when asked."""
 
-    works_at_question_time: ClassVar[bool] = True
     Options = TwoSpeedRecallOptions
 
     def reset(self) -> None:
         """Empty archive."""
         super().reset()
         options = self.options
-        self.store = FrameStore(
+        self.open_archive(
             options.host_bytes_limit, quantised=options.quantised, on_full=options.on_full
         )
-        self._question = QuestionMemory()
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -83,39 +79,24 @@ class TwoSpeedRecall(TwoSpeed):
         self.store.add(memory, start, aged, length)
         super().evicting(memory, attention, kept)
 
-    def recall(
-        self, memory: StreamMemory, rule: PositionRule
-    ) -> tuple[StreamMemory, Recall | None]:
-        """Nothing to do as long as nothing was evicted."""
-        if not self.store.frames or not (plan := self._plan(memory)).recalled:
-            return memory, None
+    def room(self, memory: StreamMemory, plan: _Plan) -> Room:
+        """As much as the stream holds: what comes back takes the place of something else."""
         visual = slice(memory.num_prefix, memory.num_tokens)
         distinct = memory.provenance.frame[:, visual].unique().numel()
-        active = self._question.open(
-            memory, rule, plan.length, memory.num_visual, distinct + plan.recalled
-        )
-        return active, lambda layer, queries: self._fill(memory, plan, layer, queries)
+        return Room(plan.length, memory.num_visual, distinct + plan.recalled)
 
-    @property
-    def device_bytes(self) -> int:
-        """Index of mean keys and the question's memory."""
-        return self.store.device_bytes + self._question.num_bytes
-
-    @property
-    def host_bytes(self) -> int:
-        """Archived frames."""
-        return self.store.host_bytes
-
-    def _plan(self, memory: StreamMemory) -> _Plan:
+    def plan(self, memory: StreamMemory) -> _Plan | None:
+        """How many frames come back; None for none."""
         tail = frame_tail(memory)
         length = tail.tokens_per_frame
         recent = tail.whole_since(self._last_aged) * length
         past = memory.num_visual - recent
         wanted = int(self.options.recall_share * past) // length
         recalled = min(wanted, len(self.store.frames))
-        return _Plan(length, recalled, past - recalled * length, recent)
+        return _Plan(length, recalled, past - recalled * length, recent) if recalled else None
 
-    def _fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
+    def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
+        """What stays of the stream, then the frames that fit the question."""
         buffers, origin = memory.layers[layer], memory.provenance
         query = mean_query(queries, buffers.keys.shape[0])
         found = self.store.scores(layer, query).topk(plan.recalled).indices.sort()[0].tolist()

@@ -29,6 +29,4 @@ class Processor:
 
     def decode(self, ids: list[int]) -> str:
         """Text without special tokens, spaces cleaned up as the release did."""
-        return self.tokenizer.decode(
-            ids, skip_special_tokens=True, clean_up_tokenization_spaces=True
-        )
+        return self.tokenizer.decode(ids, skip_special_tokens=True)

@@ -103,6 +103,19 @@ def test_value_norm_is_pooled_by_depth():
     assert touched == [[20, 21, 22, 23], [20, 21, 22], [21]]
 
 
+def test_the_windows_are_five_and_seven_patches_wide():
+    """On frames of 9 x 9 patches, so that no border cuts the windows."""
+    keys, values = random_states(1, 81)
+    values = torch.ones_like(values)
+    values[:, 0, 4 * 9 + 4] = 1000
+    memory = empty_memory()
+    add_frames(memory, keys, values)
+    scores = pooled(memory, (9, 9))
+    for layer, radius in ((0, 3), (1, 2)):
+        heard = (scores(layer) > 3).view(9, 9).nonzero() - 4
+        assert len(heard) == (2 * radius + 1) ** 2 and heard.abs().max() == radius
+
+
 def test_prototype_is_the_score_weighted_mean_of_its_frame():
     memory = _filled(6)
     states = [(b.keys.clone(), b.values.clone()) for b in memory.layers]

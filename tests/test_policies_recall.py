@@ -165,7 +165,9 @@ def test_two_speed_recall_swaps_the_past_for_the_planted_frame():
     for layer in range(NUM_LAYERS):
         grouped = query[layer].mean(dim=1).view(HEADS, 2, WIDTH).sum(dim=1)
         keys[layer, 6] = 5 * grouped
-    policy = policy_of("two_speed_recall", 24, recall_share=0.34, anchor_share=0.0)
+    policy = policy_of(
+        "two_speed_recall", 24, recall_share=0.34, recent_share=0.5, keyframe_share=0.0
+    )
     memory, _, _ = _watched(policy, keys=keys)
     active = _question(policy, memory, query)
     assert active.num_visual == memory.num_visual == 24, "the budget holds while answering"

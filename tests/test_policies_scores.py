@@ -21,7 +21,7 @@ from policy_memory import (
 )
 
 from hermes.importance import mean_attention
-from hermes.policies.anchors import choose_anchors, novelty, stream_novelty
+from hermes.policies.novelty import choose_keyframes, stream_novelty
 from hermes.policies.slices import ranks_within, time_slices, top_with_floors
 from hermes.policies.value_norm import masked_mean, pooled
 from hermes.received_attention import received_attention
@@ -241,10 +241,11 @@ def test_two_speed_past_keeps_floors_against_biased_attention():
     policy = policy_of(
         "two_speed",
         64,
-        anchor_share=0.0,
+        recent_share=0.5,
+        keyframe_share=0.0,
+        attention_weight=1.0,
         num_slices=4,
         floor_share=0.5,
-        novelty_weight=0.0,
     )
     biased = [torch.linspace(0, 1, 112) for _ in range(NUM_LAYERS)]
     for rows in policy.select(memory, biased):
@@ -254,54 +255,70 @@ def test_two_speed_past_keeps_floors_against_biased_attention():
         assert counts[:3].tolist() == [4, 4, 4] and counts[3] == 20
 
 
-def test_two_speed_anchors_are_whole_and_differ():
-    """Five scenes of four equal frames; with room for four anchors, each from another scene."""
+def test_two_speed_floors_leave_the_key_frames_their_share():
+    """Half of the past for key frames, half of the rest in floors: 8 of 32 tokens, 2 per slice."""
+    policy = policy_of(
+        "two_speed",
+        64,
+        recent_share=0.5,
+        keyframe_share=0.5,
+        attention_weight=1.0,
+        num_slices=4,
+        floor_share=0.5,
+    )
+    biased = [torch.linspace(0, 1, 112) for _ in range(NUM_LAYERS)]
+    for rows in policy.select(_filled(28), biased):
+        free = [
+            row for row in rows.tolist() if row < 80 and row // LENGTH not in policy._pending[0]
+        ]
+        counts = torch.bincount(torch.tensor(free) // 20, minlength=4)
+        assert min(counts[:3].tolist()) == 2 and counts.sum() == 16
+
+
+def test_two_speed_asks_for_attention_only_if_it_counts():
+    assert policy_of("two_speed", 24).guidance(0) is None
+    assert policy_of("two_speed", 24, attention_weight=0.2, guidance="global").guidance(0) == (
+        "global"
+    )
+
+
+def test_two_speed_keeps_one_of_what_comes_back():
+    """Three things take turns for twenty frames; each is kept once in the past, first sight."""
+    keys, values = random_states(3, LENGTH)
+    turns = torch.arange(20) % 3
+    memory = empty_memory()
+    add_frames(memory, keys[:, turns], values[:, turns])
+    policy = policy_of("two_speed", 20, recent_share=0.4, keyframe_share=0.0)
+    for rows in policy.select(memory, [None] * NUM_LAYERS):
+        assert rows[:-8].tolist() == list(range(12)), "each patch of the first three frames"
+        assert rows[-8:].tolist() == list(range(72, 80))
+
+
+def test_two_speed_key_frames_are_whole_and_differ():
+    """Five scenes of four equal frames; with room for four key frames, each from another scene."""
     keys, values = random_states(5, LENGTH)
     keys, values = (states.repeat_interleave(4, dim=1) for states in (keys, values))
     memory = empty_memory()
-    policy = policy_of("two_speed", 40, recent_share=0.2, anchor_share=0.5)
+    policy = policy_of("two_speed", 40, recent_share=0.2, keyframe_share=0.5)
     for start in range(0, 20, 5):
         add_frames(memory, keys[:, start : start + 5], values[:, start : start + 5], first=start)
         if memory.num_visual > 40:
             compress_by(policy, memory, seed=start)
-    anchors = policy._anchors
-    assert len(anchors) == 4
-    assert len({frame // 4 for frame in anchors}) == 4, "one per scene"
+    chosen = policy._keyframes
+    assert len(chosen) == 4
+    assert len({frame // 4 for frame in chosen}) == 4, "one per scene"
     for layer in range(NUM_LAYERS):
         frames = memory.provenance.frame[layer, PREFIX : memory.num_tokens]
-        assert all((frames == anchor).sum() == LENGTH for anchor in anchors)
+        assert all((frames == number).sum() == LENGTH for number in chosen)
 
 
-def test_two_speed_hand_over_fades():
-    """Equal attention, no novelty: what has just left the window outranks what left long ago."""
-    memory = _filled(16)
-    policy = policy_of(
-        "two_speed",
-        24,
-        anchor_share=0.0,
-        floor_share=0.0,
-        novelty_weight=0.0,
-        handover_frames=4,
-        attention_scale="min_max",
-    )
-    kept = policy.select(memory, [torch.ones(64)] * NUM_LAYERS)
-    assert kept[0].tolist() == list(range(40, 64))
-
-
-def test_novelty_marks_what_repeats():
-    states = torch.randn(HEADS, 6, WIDTH, generator=torch.Generator().manual_seed(0))
-    states[:, 2], states[:, 5] = states[:, 0], -states[:, 3]
-    found = novelty(states, torch.tensor([0, 1, 0, 1, 2, 1]))
-    assert found[[0, 1, 4]].tolist() == [1, 1, 1], "the first of its patch is new"
-    assert found[2] == pytest.approx(0, abs=1e-6)
-    assert found[5] == 1, "the opposite is as new as can be"
-
-
-def test_choose_anchors_drops_the_copies():
-    scene = [0, 0, 0, 1, 1, 2]
+def test_key_frames_are_the_last_of_their_scene_and_the_oldest_fade():
+    scene = [0, 0, 0, 1, 1, 2, 3]
     similarity = [[float(a == b) for a in scene] for b in scene]
-    assert choose_anchors([10, 11, 12, 13, 14, 15], similarity, 3, spread=0.0) == [10, 13, 15]
-    assert choose_anchors([3, 4], [[1, 1], [1, 1]], 0, spread=0.0) == []
+    numbers = [10, 11, 12, 13, 14, 15, 16]  # 16 is only compared with
+    assert choose_keyframes(numbers, similarity, 3, fading_frames=8) == [12, 14, 15]
+    assert choose_keyframes(numbers, similarity, 2, fading_frames=8) == [14, 15]
+    assert choose_keyframes(numbers, similarity, 0, fading_frames=8) == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -54,3 +54,11 @@ def top_after(scores: Tensor, secured: Tensor, budget: int) -> Tensor:
     places[order] = torch.arange(scores.numel(), dtype=scores.dtype, device=scores.device)
     preferred = places + secured * scores.numel()  # whole numbers: scores of any size keep order
     return preferred.topk(budget, sorted=False).indices.sort()[0]
+
+
+def scaled_ranks(scores: Tensor) -> Tensor:
+    """(n,) fp32 from 0 (lowest) to 1 (highest): attention on a scale that sinks cannot bend."""
+    ranks = torch.empty_like(scores)
+    order = scores.argsort(stable=True)
+    ranks[order] = torch.linspace(0, 1, scores.numel(), device=scores.device)
+    return ranks

@@ -19,6 +19,7 @@ MATRIX_LEARNING_RATE = 6e-3  # Muon's, scaled to AdamW's update size
 LEARNING_RATE = 3e-3  # AdamW's: embeddings, biases, norms
 WARMUP_STEPS = 40
 SAVE_SECONDS = 120
+LATE = 0.7  # progress from which on the hard tasks are asked more often
 SET_WEIGHT = 0.3  # of the auxiliary loss at guidance questions
 
 
@@ -79,6 +80,7 @@ class DecoderRun:
 
     def step(self, progress: float) -> None:
         frames, packs = stage_at(progress)
+        self.maker.late = progress > LATE
         device = self.args.device
         batch = self.maker.make_batch(self.args.seed * 10**9 + self.steps, frames, packs).to(device)
         visual = look(batch, self.bank, self.steps, device)
@@ -97,6 +99,7 @@ class DecoderRun:
         self.steps += 1
 
     def evaluate(self, frames: int, streams: int) -> None:
+        self.maker.late = False  # evaluations compare
         scores = evaluate(
             self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
         )

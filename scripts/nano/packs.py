@@ -23,6 +23,11 @@ TASK_WEIGHTS = {"now_colour": 0.6, "now_shape": 0.7, "now_place": 1.0, "now_coun
 TASK_WEIGHTS |= {"recent_shape": 5, "recent_colour": 5, "recent_former_colour": 3}
 TASK_WEIGHTS |= {"recent_former_place": 2, "recent_change": 2, "count_colours": 2.5}
 TASK_WEIGHTS |= {"order_first": 1.5, "far_ever": 1.5, "unanswerable": 0.6}
+# Of the last part of the training: what needs several moments at once is learned last.
+LATE_WEIGHTS = {"now_colour": 0.7, "now_shape": 0.7, "now_place": 0.7, "now_count": 0.4}
+LATE_WEIGHTS |= {"recent_shape": 6, "recent_colour": 6, "recent_former_colour": 4}
+LATE_WEIGHTS |= {"recent_former_place": 3, "recent_change": 6, "count_colours": 6}
+LATE_WEIGHTS |= {"far_first_shape": 0.5, "far_first_colour": 0.8, "unanswerable": 0.6}
 
 
 @dataclass
@@ -72,6 +77,7 @@ class PackMaker:
 
     def __init__(self, tokenizer, room: int = 208) -> None:
         self.room = room
+        self.late = False  # which of the two tables of weights counts
         self.tokenizer = tokenizer
         self.end = tokenizer.eos_token_id
         self.prefix = self.tokens(texts.INIT_PROMPT)
@@ -102,7 +108,7 @@ class PackMaker:
             turn = rng.choice(history) if history and rng.random() < HISTORY_SHARE else None
             return self._guide(pack, facts, visible, *texts.guidance(facts, rng, turn))
         while True:
-            name = rng.choices(*zip(*_WEIGHTED, strict=True))[0]
+            name = rng.choices(_NAMES, _LATE if self.late else _EARLY)[0]
             draft = TASKS[name](facts, rng)
             if draft:
                 break
@@ -160,4 +166,6 @@ class PackMaker:
         )
 
 
-_WEIGHTED = [(name, TASK_WEIGHTS.get(name, 1.0)) for name in TASKS]
+_NAMES = list(TASKS)
+_EARLY = [TASK_WEIGHTS.get(name, 1.0) for name in TASKS]
+_LATE = [LATE_WEIGHTS.get(name, 1.0) for name in TASKS]

@@ -5,6 +5,8 @@ Shapes: m candidate frames, t tokens per frame, g key heads, d head width.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -33,44 +35,29 @@ def frame_similarity(
     return (flat @ flat.T / (length * values.shape[0])).tolist()
 
 
-def choose_anchors(
-    numbers: list[int], similarity: list[list[float]], limit: int, spread: float
+def choose_keyframes(
+    numbers: list[int], similarity: list[list[float]], limit: int, fading_frames: float
 ) -> list[int]:
-    """Thin ascending frame numbers to `limit`: always drop the one that adds least.
+    """Thin frames to `limit`: always drop the one after which the picture changes least.
 
-    What a frame adds is its difference from the anchor before it, plus `spread` times the share of
-    the time that its two neighbours would leave uncovered. The first frame stays.
-    """
-    kept = list(range(len(numbers)))
-    span = max(1, numbers[-1] - numbers[0]) if numbers else 1
-
-    def adds(place: int) -> float:
-        before, here = kept[place - 1], kept[place]
-        after = kept[min(place + 1, len(kept) - 1)]
-        return 1 - similarity[before][here] + spread * (numbers[after] - numbers[before]) / span
-
-    while len(kept) > max(limit, 1):
-        del kept[min(range(1, len(kept)), key=adds)]
-    return [numbers[index] for index in kept[:limit]]
-
-
-def novelty(states: Tensor, patch: Tensor) -> Tensor:
-    """(n,) fp32 in [0, 1]: how little a token repeats the one before it at the same patch.
+    A change fades with its age by 1 / e per `fading_frames` frames. What stays is the last sight of
+    a scene, closest in time to what came after it.
 
     Args:
-        states: (g, n, d) keys or values in time order.
-        patch: (n,) int64.
-
-    Returns:
-        1 - mean cosine over heads; 1 for the first token of a patch.
+        numbers: m - 1 ascending frame numbers and then that of the frame after them, which is only
+            compared with.
+        similarity: (m, m), see `frame_similarity`.
     """
-    order = patch.argsort(stable=True)
-    unit = normalize(states[:, order].float(), dim=-1)
-    cosine = (unit[:, 1:] * unit[:, :-1]).sum(dim=-1).mean(dim=0)
-    same = patch[order][1:] == patch[order][:-1]
-    result = torch.ones(patch.numel(), device=states.device)
-    result[order[1:]] = torch.where(same, 1 - cosine, 1).clamp(0, 1)
-    return result
+    kept = list(range(len(numbers)))
+
+    def change(place: int) -> float:
+        here, after = kept[place], kept[place + 1]
+        age = (numbers[-1] - numbers[here]) / fading_frames
+        return (1 - similarity[here][after]) * math.exp(-age)
+
+    while len(kept) > limit + 1:
+        del kept[min(range(len(kept) - 1), key=change)]
+    return [numbers[index] for index in kept[:-1]]
 
 
 def stream_novelty(states: Tensor, block: int = 1024) -> Tensor:

@@ -26,7 +26,7 @@ compare() { # FOLDER POLICIES BUDGETS OUT
 }
 
 stream nanostream_4x 20 4.26667 5
-stream nanostream_16x 8 17.06667 8
+stream nanostream_16x 6 17.06667 8
 for folder in nanostream_4x nanostream_16x; do
     compare "$folder" "$variants" 64 variants
     compare "$folder" "$policies" "$budgets" policies

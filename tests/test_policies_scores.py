@@ -312,6 +312,17 @@ def test_two_speed_key_frames_are_whole_and_differ():
         assert all((frames == number).sum() == LENGTH for number in chosen)
 
 
+def test_the_newest_candidate_is_compared_with_the_first_recent_frame():
+    """Scenes A and B; the recent part begins with B and ends with C: only A ends before it."""
+    keys, values = random_states(3, LENGTH)
+    scene = torch.tensor([0] * 4 + [1] * 5 + [2])
+    memory = empty_memory()
+    add_frames(memory, keys[:, scene], values[:, scene])
+    policy = policy_of("two_speed", 16, recent_share=0.5, keyframe_share=0.5)
+    policy.select(memory, [None] * NUM_LAYERS)
+    assert policy._pending[0] == [3]
+
+
 def test_key_frames_are_the_last_of_their_scene_and_the_oldest_fade():
     scene = [0, 0, 0, 1, 1, 2, 3]
     similarity = [[float(a == b) for a in scene] for b in scene]

@@ -97,12 +97,13 @@ def _interval(mean: float, cluster_sums: np.ndarray) -> tuple[float | None, floa
         return None, None
     standard_error = sqrt(num_clusters / (num_clusters - 1) * float(cluster_sums @ cluster_sums))
     if standard_error < 1e-9:
-        return _wilson(mean, num_clusters)
+        return wilson(mean, num_clusters)
     half_width = t_quantile(num_clusters - 1) * standard_error
     return max(0.0, mean - half_width), min(1.0, mean + half_width)
 
 
-def _wilson(mean: float, num_trials: int) -> tuple[float, float]:
+def wilson(mean: float, num_trials: int) -> tuple[float, float]:
+    """Wilson's score interval of a share `mean` of independent trials: (low, high)."""
     z = 1.959963984540054  # standard normal quantile of 0.975
     scale = 1 + z * z / num_trials
     center = (mean + z * z / (2 * num_trials)) / scale

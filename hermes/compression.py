@@ -39,8 +39,12 @@ def compress(
     budget counts visual tokens only; eager renumbering happens whenever pruning is entered.
     """
     config = policy.config
-    if not policy.evicts or memory.num_tokens <= config.kv_size:
+    if not policy.evicts:
         return Compression(entered=False)
+    if memory.num_tokens <= config.kv_size:
+        return Compression(
+            entered=False, renumbered=_keep_margin(memory, policy, rule, max_positions)
+        )
     renumber = rule.renumber if _renumbers(memory, policy, max_positions) else None
     if not policy.overflows(memory.num_visual):
         if renumber:
@@ -58,6 +62,17 @@ def compress(
     policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
     return Compression(entered=True, kept=kept, renumbered=renumber is not None)
+
+
+def _keep_margin(
+    memory: StreamMemory, policy: Policy, rule: PositionRule, max_positions: int
+) -> bool:
+    """Renumber lazily although nothing is pruned: a policy that cuts below its budget adds chunks
+    without being entered, and a question must still find room."""
+    if policy.config.reindex != "lazy" or not _renumbers(memory, policy, max_positions):
+        return False
+    memory.renumber(rule.renumber)
+    return True
 
 
 def _renumbers(memory: StreamMemory, policy: Policy, max_positions: int) -> bool:

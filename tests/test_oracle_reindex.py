@@ -55,6 +55,19 @@ def test_layer_0_keys_are_those_of_a_fresh_prefill_of_what_was_kept(base, reinde
     assert renumbered >= 2, "the run must renumber for this test to mean anything"
 
 
+def test_a_policy_that_cuts_below_its_budget_keeps_the_margin_too(base):
+    """Between two prunings its chunks fit, nothing is pruned, and positions still move on."""
+    limit = {"llava": 230, "qwen": 140}[base.family]
+    policy = {"policy": "infinipot_v", "policy_options": {"target_ratio": 0.25}}
+    engine = open_stream(base, kv_size=128, reindex="lazy", position_limit=limit, **policy)
+    frames, free = random_frames(160, seed=5), []
+    for step in range(80):
+        engine.encode_video_chunk(frames[2 * step : 2 * step + 2])
+        engine.predict_and_compress()
+        free.append(limit - engine.memory.measure_positions())
+    assert min(free) >= engine.config.margin_for(limit) - 1
+
+
 def _one_layer(base) -> StreamMemory:
     """A memory of one layer with random keys: a prefix of 10 and 24 visual tokens."""
     text = base.text_config

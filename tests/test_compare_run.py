@@ -83,7 +83,8 @@ def test_half_finished_folders_are_continued(
     text = (out / "report.html").read_text()
     assert all(name in text for name in NAMES)
     left = {path.name for path in out.iterdir()} - {"logs", ".lock"}
-    assert left == {"comparison.csv", "comparison.json", "runs.json", "report.html"}
+    outputs = {f"comparison.{kind}" for kind in ("csv", "json", "md")}
+    assert left == outputs | {"runs.json", "report.html"}
 
     for number, folder in enumerate(sorted(out.parent.glob("fps*"))):
         path = folder / "predictions.jsonl"

@@ -18,6 +18,7 @@ from compared_runs import videos, write_map, write_run
 from eval.comparison import main as evaluate
 from video_qa.comparison.finished import ComparisonError, check_same_protocol, read_run
 from video_qa.comparison.report import write_report
+from video_qa.comparison.svg import colour, marker
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.shards import question_keys
 
@@ -112,6 +113,10 @@ def test_the_same_numbers_give_the_same_page(folder: Path, tmp_path: Path) -> No
     ]
     page = write_report(tmp_path, runs)
     assert page.read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_no_two_of_many_policies_look_alike() -> None:
+    assert len({(colour(index), marker(index)) for index in range(30)}) == 30
 
 
 def test_the_tables_can_be_pasted(folder: Path) -> None:

@@ -26,8 +26,8 @@ def accuracy_figure(numbers: Mapping[str, Any]) -> str:
                     found = run["groups"][group]
                     _interval(axes, numbers, run, height, found, "accuracy_percent")
                     text = f"{found['accuracy_percent']:.0f}"
-                    axes.text(107, height, text, va="center", ha="right", fontsize=7)
-            axes.set(xlim=(0, 108), title=group, xlabel="accuracy in %")
+                    axes.text(117, height, text, va="center", ha="right", fontsize=7)
+            axes.set(xlim=(0, 118), title=group, xlabel="accuracy in %")
             axes.set_xticks(range(0, 101, 25))
         _label_rows(figure, panels, rows)
         return to_svg(figure, "Accuracy per task group, policy and budget, with 95 % intervals")

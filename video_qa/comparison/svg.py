@@ -51,8 +51,11 @@ def colour(index: int) -> str:
 
 
 def marker(index: int) -> str:
-    """Marker of that policy, so that colour is not the only difference."""
-    return MARKERS[index % len(MARKERS)]
+    """Marker of that policy, so that colour is not the only difference.
+
+    Where the colours begin anew the markers are shifted: no two policies look alike.
+    """
+    return MARKERS[(index + index // len(COLOURS)) % len(MARKERS)]
 
 
 def to_svg(figure: Figure, label: str) -> str:

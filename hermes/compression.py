@@ -36,7 +36,8 @@ def compress(
     """Bring every layer to its budget. Attention is asked for only if something is evicted.
 
     As released, pruning is entered when prefix *and* visual tokens exceed `kv_size`, while the
-    budget counts visual tokens only; eager renumbering happens whenever pruning is entered.
+    budget counts visual tokens only; eager renumbering happens whenever pruning is entered. Not as
+    released, lazy renumbering keeps its margin whether pruning is entered or not.
     """
     config = policy.config
     if not policy.evicts:

@@ -1,6 +1,6 @@
-"""What is new: whole frames that differ from the frames before them, tokens that repeat no other.
+"""What is new: whole frames after which the picture changes, tokens that repeat nothing older.
 
-Shapes: m candidate frames, t tokens per frame, g key heads, d head width.
+Shapes: m candidate frames, n tokens, t tokens per frame, g key heads, d head width.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ from inference import load_model, prompts
 from inference.frames import pixels
 from scripts import train_nano
 from scripts.nano import checkpoint, decoder_run, eyes, texts
-from scripts.nano.decoder import IGNORE, gather_tokens, hidden_states
-from scripts.nano.packs import PackMaker
+from scripts.nano.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
+from scripts.nano.packs import TASK_NAMES, PackMaker, looked_up
 from scripts.nano.tokenizer import train_tokenizer
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS
@@ -72,7 +72,7 @@ def test_a_pack_equals_its_questions_asked_one_by_one(model, tokenizer):
     bank = torch.randn(4, eyes.NOTHING + 1, 3, checkpoint.TEXT_WIDTH) * 0.26
     visual = gather_tokens(bank, batch.contents, torch.Generator().manual_seed(0))
     language_model = model.model.language_model
-    packed = hidden_states(language_model, visual, batch)
+    packed, early = hidden_states(language_model, visual, batch)
     embed, checked = language_model.embed_tokens, 0
     for row in range(2):
         for number in batch.segment[row][batch.targets[row] != IGNORE].unique():
@@ -83,9 +83,12 @@ def test_a_pack_equals_its_questions_asked_one_by_one(model, tokenizer):
                 visual[row, :frames],
                 embed(batch.region_ids[row][mine]),
             )
-            alone = language_model(inputs_embeds=torch.cat(parts)[None]).last_hidden_state[0]
-            wanted = alone[-int(mine.sum()) :]
+            alone = language_model(inputs_embeds=torch.cat(parts)[None], output_hidden_states=True)
+            length = int(mine.sum())
+            wanted = alone.last_hidden_state[0, -length:]
             assert torch.allclose(packed[row][mine], wanted, atol=2e-4)
+            wanted = language_model.norm(alone.hidden_states[HINT_LAYERS][0, -length:])
+            assert torch.allclose(early[row][mine], wanted, atol=2e-4)
             checked += 1
     assert checked > 6
 
@@ -95,6 +98,73 @@ def test_a_batch_is_a_function_of_its_seed(tokenizer):
     assert all(torch.equal(a, b) for a, b in zip(vars(one).values(), vars(two).values()))  # noqa: B905
     other = PackMaker(tokenizer).make_batch(10, 24, 3)
     assert not torch.equal(one.region_ids, other.region_ids)
+
+
+def questions_of(batch, tokenizer):
+    """(task, text, hint words, naming columns) of every question of a batch."""
+    for row in range(len(batch.segment)):
+        for number in batch.segment[row][batch.targets[row] != IGNORE].unique():
+            mine = batch.segment[row] == number
+            hints = [tokenizer.decode([i]) for i in batch.hints[row][mine] if i != IGNORE]
+            named = batch.set_columns[batch.set_rows == row]
+            where = mine.nonzero().flatten()
+            columns = [int(at - where[0]) for at in named if mine[at]]
+            text = tokenizer.decode(batch.region_ids[row][mine])
+            yield TASK_NAMES[int(batch.task[row][mine][0])], text, hints, columns
+
+
+def test_where_options_begin_the_answer_word_is_hinted(tokenizer):
+    batch = PackMaker(tokenizer).make_batch(11, 24, 6)
+    seen = 0
+    for task, text, hints, columns in questions_of(batch, tokenizer):
+        if task.endswith("choice"):
+            letter = text[text.index("Best option: (") + len("Best option: (")]
+            assert f"\n({letter}){hints[0]}\n" in text and len(hints) == 1
+            seen += 1
+        else:
+            assert not hints
+        if task.split()[0] in ("count_colours", "far_ever", "recent_change"):
+            assert len(columns) == 1
+    assert seen > 20
+    hinted = batch.region_ids[batch.hints != IGNORE]
+    assert set(hinted.tolist()) == set(tokenizer("?\nOptions:").input_ids)
+
+
+def test_what_is_looked_up_answers_the_question():
+    """Colours counted, former colour and previous scene follow from the set alone."""
+    checked = set()
+    for seed in range(6):
+        rng = random.Random(seed)
+        for facts in watch(make_world(seed, 64)):
+            for name, task in TASKS.items():
+                draft = task(facts, rng)
+                found = draft and looked_up(name, facts, draft.question)
+                if found is None:
+                    continue
+                colours = {colour for _, colour in found}
+                if name == "count_colours":
+                    assert str(len(colours)) == draft.answer
+                elif name == "far_ever":
+                    asked = tuple(reversed(draft.question.rstrip("?").split()[-2:]))
+                    assert (asked in found) == (draft.answer == "yes")
+                elif name in ("recent_shape", "recent_colour", "far_colour"):
+                    assert draft.answer in {word for pair in found for word in pair}
+                elif name == "recent_former_colour":
+                    assert draft.answer in colours
+                elif name == "unanswerable":
+                    assert not found
+                else:
+                    continue
+                checked.add(name)
+    assert len(checked) == 7
+
+
+def test_a_batch_without_choices_has_no_hint_loss(model, tokenizer):
+    batch = PackMaker(tokenizer).make_batch(2, 12, 2)
+    batch.hints[:] = IGNORE
+    hidden = torch.zeros(*batch.hints.shape, checkpoint.TEXT_WIDTH)
+    head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING)
+    assert losses(model, head, hidden, hidden, batch).hints == 0
 
 
 def test_guidance_answers_name_what_is_there():

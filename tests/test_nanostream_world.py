@@ -151,6 +151,19 @@ def test_the_last_frame_gives_no_answer_about_the_past(asked):
             assert not visible & set(line["choices"])
 
 
+def test_the_last_frame_does_not_tell_what_changed():
+    """However many things are on the screen, the most frequent answer stays near a third."""
+    answers, rng = defaultdict(Counter), random.Random(0)
+    for seed in range(600):  # many: a change is asked about for seconds
+        for facts in watch(make_world(seed, 64)):
+            draft = TASKS["recent_change"](facts, rng)
+            if draft:
+                answers[len(facts.visible)][draft.answer] += 1
+    assert set(answers) == {1, 2, 3}
+    for count in answers.values():
+        assert len(count) == 3 and max(count.values()) < (1 / 3 + 0.06) * count.total(), count
+
+
 def test_order_questions_name_nothing_visible(asked):
     for world, second, line in asked:
         if line["task"] in ("order_first", "count_colours"):

@@ -5,6 +5,7 @@ of the region sees what lies before its question's time stamp and its own questi
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from scripts.nano.eyes import NOTHING
 
 IGNORE = -100
+HINT_LAYERS = 6  # so many layers must do to know the answer; the rest find its letter
 
 
 @dataclass
@@ -19,8 +21,9 @@ class Batch:
     """Packs of one length: `stream` visual and prefix tokens, then `region` question tokens.
 
     `visible` counts the stream tokens a region token sees; `segment` numbers its question.
-    `region` fields are long `(batch, region)`; `targets` holds the next token or `IGNORE`.
-    `sets` is float `(guidance tokens, 64)`: what the aux head should name there;
+    `region` fields are long `(batch, region)`; `targets` holds the next token or `IGNORE`;
+    `hints` holds the answer word where a question ends and its options begin, or `IGNORE`.
+    `sets` is float `(naming tokens, 64)`: what the aux head should name there;
     `set_rows` and `set_columns` say where these tokens are.
     """
 
@@ -31,6 +34,7 @@ class Batch:
     segment: torch.Tensor
     offset: torch.Tensor
     targets: torch.Tensor
+    hints: torch.Tensor
     task: torch.Tensor
     set_rows: torch.Tensor
     set_columns: torch.Tensor
@@ -38,6 +42,14 @@ class Batch:
 
     def to(self, device: str) -> "Batch":
         return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
+
+class Losses(NamedTuple):
+    """Each a scalar."""
+
+    words: torch.Tensor
+    hints: torch.Tensor
+    sets: torch.Tensor
 
 
 def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -86,8 +98,13 @@ def gather_tokens(bank: torch.Tensor, contents: torch.Tensor, generator) -> torc
     return tokens.flatten(1, 2).float()
 
 
-def hidden_states(language_model, visual: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """Normed hidden states of the region, `(batch, region, width)`."""
+def hidden_states(
+    language_model, visual: torch.Tensor, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normed hidden states of the region after all layers and after `HINT_LAYERS`.
+
+    Each is `(batch, region, width)`.
+    """
     embed = language_model.embed_tokens
     prefix = embed(batch.prefix_ids).expand(len(visual), -1, -1)
     x = torch.cat((prefix, visual, embed(batch.region_ids)), 1)
@@ -96,21 +113,25 @@ def hidden_states(language_model, visual: torch.Tensor, batch: Batch) -> torch.T
     positions = torch.cat((stream, batch.visible + batch.offset), 1)
     cos, sin = (part[:, None] for part in language_model.rotary_emb(x, positions))
     bias = region_bias(batch, num_stream, x.dtype)
-    for layer in language_model.layers:
+    for number, layer in enumerate(language_model.layers):
         h = _norm(x, layer.input_layernorm)
         x = x + _attend(layer.self_attn, h, cos, sin, bias, num_stream)
         x = x + layer.mlp(_norm(x, layer.post_attention_layernorm))
-    return _norm(x[:, num_stream:], language_model.norm)
+        if number + 1 == HINT_LAYERS:
+            early = x[:, num_stream:]
+    return tuple(_norm(states, language_model.norm) for states in (x[:, num_stream:], early))
 
 
-def losses(
-    model, set_head, hidden: torch.Tensor, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross entropy of the answers, and of the sets named at the guidance questions."""
-    asked = batch.targets != IGNORE
-    logits = model.lm_head(hidden[asked])
-    words = F.cross_entropy(logits, batch.targets[asked])
+def losses(model, set_head, hidden: torch.Tensor, early: torch.Tensor, batch: Batch) -> Losses:
+    """Cross entropy of the answers and of the hints, and of the sets named."""
+    words, hints = (
+        F.cross_entropy(model.lm_head(states[wanted != IGNORE]), wanted[wanted != IGNORE])
+        if (wanted != IGNORE).any()
+        else states.new_zeros(())
+        for states, wanted in ((hidden, batch.targets), (early, batch.hints))
+    )
     if not len(batch.sets):
-        return words, words.new_zeros(())
+        return Losses(words, hints, words.new_zeros(()))
     named = set_head(hidden[batch.set_rows, batch.set_columns])
-    return words, F.binary_cross_entropy_with_logits(named, batch.sets) * NOTHING / 8
+    sets = F.binary_cross_entropy_with_logits(named, batch.sets) * NOTHING / 8
+    return Losses(words, hints, sets)

@@ -14,13 +14,14 @@ from scripts.nano.files import load_whole, save_whole
 from scripts.nano.packs import PackMaker
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
-STAGES = ((0.04, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))
+STAGES = ((0.025, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))
 MATRIX_LEARNING_RATE = 6e-3  # Muon's, scaled to AdamW's update size
 LEARNING_RATE = 3e-3  # AdamW's: embeddings, biases, norms
 WARMUP_STEPS = 40
 SAVE_SECONDS = 120
 LATE = 0.7  # progress from which on the hard tasks are asked more often
-SET_WEIGHT = 0.3  # of the auxiliary loss at guidance questions
+SET_WEIGHT = 0.3  # of the auxiliary loss where sets are named
+HINT_WEIGHT = 0.5  # of the auxiliary loss where options begin
 
 
 def stage_at(progress: float) -> tuple[int, int]:
@@ -84,18 +85,19 @@ class DecoderRun:
         device = self.args.device
         batch = self.maker.make_batch(self.args.seed * 10**9 + self.steps, frames, packs).to(device)
         visual = look(batch, self.bank, self.steps, device)
-        hidden = hidden_states(self.decoder, visual, batch)
-        words, sets = losses(self.model, self.set_head, hidden, batch)
+        hidden, early = hidden_states(self.decoder, visual, batch)
+        parts = losses(self.model, self.set_head, hidden, early, batch)
         factor = rate_factor(self.steps, progress)
         for optimizer in self.optimizers:
             optimizer.param_groups[0]["lr"] = optimizer.defaults["lr"] * factor
             optimizer.zero_grad()
-        (words + SET_WEIGHT * sets).backward()
+        (parts.words + HINT_WEIGHT * parts.hints + SET_WEIGHT * parts.sets).backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
         if self.steps % 50 == 0:
-            print(f"step {self.steps} {frames} frames: {words:.3f} sets {sets:.3f}", flush=True)
+            named = " ".join(f"{name} {value:.3f}" for name, value in parts._asdict().items())
+            print(f"step {self.steps} {frames} frames: {named}", flush=True)
         self.steps += 1
 
     def evaluate(self, frames: int, streams: int) -> None:

@@ -20,7 +20,7 @@ def evaluate(model, maker: PackMaker, bank, frames: int, num_packs: int, device:
     """Share of answers with every token right, by task."""
     batch = maker.make_batch(EVALUATION_SEED + frames, frames, num_packs).to(device)
     visual = look(batch, bank, EVALUATION_SEED, device)
-    hidden = hidden_states(model.model.language_model, visual, batch)
+    hidden, _ = hidden_states(model.model.language_model, visual, batch)
     right = (model.lm_head(hidden).argmax(-1) == batch.targets) | (batch.targets == IGNORE)
     scores: dict[str, list[bool]] = {}
     asked = batch.targets != IGNORE

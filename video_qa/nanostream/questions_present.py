@@ -79,9 +79,18 @@ def recent_former_place(facts: Facts, rng: random.Random) -> Draft | None:
     return Draft(f"Where was the {pair[0].shape} before it moved?", pair[0].place, wrong)
 
 
+# Share of the seconds that may be asked about, by the number of things visible and the answer:
+# without it the number alone would tell the answer (of two things mostly one has just come).
+CHANGE_SHARES = {(1, "colour"): 0.65, (1, "place"): 0.24, (2, "number"): 0.15}
+CHANGE_SHARES |= {(2, "place"): 0.64, (3, "colour"): 0.85, (3, "place"): 0.80}
+
+
 def recent_change(facts: Facts, rng: random.Random) -> Draft | None:
+    """All three answers equally often, however many things are visible."""
     if facts.change() is None:
         return None
     pair = _changed(facts)
     answer = "number" if pair is None else "place" if pair[0].colour == pair[1].colour else "colour"
+    if rng.random() >= CHANGE_SHARES.get((len(facts.visible), answer), 1.0):
+        return None
     return Draft("What changed last?", answer, others(CHANGES, answer))

@@ -12,7 +12,8 @@ from inference.frames import pixels
 from scripts import train_nano
 from scripts.nano import checkpoint, decoder_run, eyes, texts
 from scripts.nano.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
-from scripts.nano.packs import TASK_NAMES, PackMaker, looked_up
+from scripts.nano.lookup import looked_up
+from scripts.nano.packs import TASK_NAMES, PackMaker
 from scripts.nano.tokenizer import train_tokenizer
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS

@@ -1,18 +1,17 @@
 """Packs: one symbolic stream and as many questions about it as fit, as token numbers."""
 
 import random
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import torch
 
 from scripts.nano import texts
 from scripts.nano.decoder import IGNORE, Batch
-from scripts.nano.eyes import NOTHING, contents
+from scripts.nano.eyes import contents
+from scripts.nano.lookup import indicator, looked_up, pairs_of
+from scripts.nano.pack import Pack
 from video_qa.nanostream.facts import Facts, watch
-from video_qa.nanostream.questions import TASKS
-from video_qa.nanostream.vocabulary import COLOURS, SHAPES
-from video_qa.nanostream.world import State, make_world
+from video_qa.nanostream.questions import TASKS, Draft
+from video_qa.nanostream.world import make_world
 
 BINDING, GUIDANCE = "binding", "guidance"
 OPTIONS_BEGIN = "?\nOptions:"  # a token of its own, like every fixed phrase
@@ -32,73 +31,6 @@ LATE_WEIGHTS |= {"recent_former_place": 3, "recent_change": 10, "count_colours":
 LATE_WEIGHTS |= {"far_first_shape": 0.5, "far_first_colour": 0.8, "unanswerable": 0.6}
 
 
-@dataclass
-class Pack:
-    """Growing columns of the question region."""
-
-    room: int
-    ids: list[int] = field(default_factory=list)
-    targets: list[int] = field(default_factory=list)
-    hints: list[int] = field(default_factory=list)
-    visible: list[int] = field(default_factory=list)
-    segment: list[int] = field(default_factory=list)
-    offset: list[int] = field(default_factory=list)
-    task: list[int] = field(default_factory=list)
-    sets: list[tuple[int, list[int]]] = field(default_factory=list)
-
-    def add(self, prompt: list[int], answer: list[int], visible: int, task: str) -> bool:
-        """Append one question; False, and nothing done, if there is no room for it."""
-        tokens = prompt + answer[:-1]
-        if len(self.ids) + len(tokens) > self.room:
-            return False
-        number = self.segment[-1] + 1 if self.segment else 0
-        self.ids += tokens
-        self.targets += [IGNORE] * (len(prompt) - 1) + answer
-        self.hints += [IGNORE] * len(tokens)
-        self.visible += [visible] * len(tokens)
-        self.segment += [number] * len(tokens)
-        self.offset += range(len(tokens))
-        self.task += [TASK_NAMES.index(task)] * len(tokens)
-        return True
-
-    def pad(self) -> None:
-        missing = self.room - len(self.ids)
-        number = self.segment[-1] + 1 if self.segment else 0
-        self.ids += [0] * missing
-        self.targets += [IGNORE] * missing
-        self.hints += [IGNORE] * missing
-        self.visible += [1] * missing
-        self.segment += range(number, number + missing)
-        self.offset += [0] * missing
-        self.task += [0] * missing
-
-
-Pairs = Iterable[tuple[str, str]]  # (shape, colour)
-
-
-def _pairs(state: State) -> list[tuple[str, str]]:
-    return [(thing.shape, thing.colour) for thing in state]
-
-
-def _numbers(pairs: Pairs) -> set[int]:
-    return {SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour) for shape, colour in pairs}
-
-
-def _indicator(numbers: set[int]) -> list[int]:
-    return [int(i in numbers) for i in range(NOTHING)]
-
-
-def looked_up(task: str, facts: Facts, question: str) -> Pairs | None:
-    """What has to be found in the stream before this question can be answered."""
-    if task in ("recent_shape", "recent_colour"):
-        return _pairs(facts.previous_scene[0])
-    if task.startswith("recent"):
-        return _pairs(facts.change()[0])
-    if task in ("count_colours", "far_colour", "far_ever", "unanswerable"):
-        return [pair for pair in facts.last_seen if f" {pair[0]}" in question]
-    return None
-
-
 class PackMaker:
     """Makes batches of packs; a batch is a function of its seed."""
 
@@ -110,10 +42,9 @@ class PackMaker:
         self.prefix = self.tokens(texts.INIT_PROMPT)
         (self.options_begin,) = self.tokens(OPTIONS_BEGIN)
         self.guides = {
-            self.tokens(texts.LOCAL_GUIDANCE)[0]: lambda facts: _pairs(facts.visible),
+            self.tokens(texts.LOCAL_GUIDANCE)[0]: lambda facts: pairs_of(facts.visible),
             self.tokens(texts.GLOBAL_GUIDANCE)[0]: lambda facts: facts.last_seen,
         }
-        self.cache: dict[str, list[int]] = {}
 
     def tokens(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False).input_ids
@@ -126,22 +57,31 @@ class PackMaker:
         if draw < BINDING_SHARE + GUIDANCE_SHARE:
             turn = rng.choice(history) if history and rng.random() < HISTORY_SHARE else None
             return self._guide(pack, facts, visible, *texts.guidance(facts, rng, turn))
+        return self._question(pack, facts, rng, visible, history)
+
+    def _draw(self, facts: Facts, rng: random.Random) -> tuple[str, Draft]:
+        """A task that can be asked now, and its question."""
         while True:
             name = rng.choices(_NAMES, _LATE if self.late else _EARLY)[0]
             draft = TASKS[name](facts, rng)
             if draft:
-                break
-        choice = rng.random() < CHOICE_SHARE
+                return name, draft
+
+    def _question(
+        self, pack: Pack, facts: Facts, rng: random.Random, visible: int, history: list
+    ) -> bool:
+        name, draft = self._draw(facts, rng)
+        choice, start = rng.random() < CHOICE_SHARE, len(pack.ids)
         history.append((draft.question, draft.answer))
-        kind, start = "choice" if choice else "words", len(pack.ids)
-        if not self._put(pack, *texts.ask(draft, rng, choice), visible, f"{name} {kind}"):
+        task = f"{name} {'choice' if choice else 'words'}"
+        if not self._put(pack, *texts.ask(draft, rng, choice), visible, task):
             return False
         at = self._end_of_question(pack, start, choice)
         if choice:
             pack.hints[at] = self.tokens(f" {draft.answer}")[0]
         things = looked_up(name, facts, draft.question)
         if things is not None:
-            pack.sets.append((at, _indicator(_numbers(things))))
+            pack.sets.append((at, indicator(things)))
         return True
 
     def _end_of_question(self, pack: Pack, start: int, choice: bool) -> int:
@@ -151,7 +91,8 @@ class PackMaker:
         return next(at for at in range(start, len(pack.ids)) if pack.targets[at] != IGNORE)
 
     def _put(self, pack: Pack, prompt: str, answer: str, visible: int, task: str) -> bool:
-        return pack.add(self.tokens(prompt), [*self.tokens(answer), self.end], visible, task)
+        number = TASK_NAMES.index(task)
+        return pack.add(self.tokens(prompt), [*self.tokens(answer), self.end], visible, number)
 
     def _guide(self, pack: Pack, facts: Facts, visible: int, prompt: str, answer: str) -> bool:
         start = len(pack.ids)
@@ -159,7 +100,7 @@ class PackMaker:
             return False
         for at in range(start, len(pack.ids)):
             if pack.ids[at] in self.guides:
-                pack.sets.append((at, _indicator(_numbers(self.guides[pack.ids[at]](facts)))))
+                pack.sets.append((at, indicator(self.guides[pack.ids[at]](facts))))
         return True
 
     def make_pack(self, rng: random.Random, num_frames: int) -> tuple[list[list[int]], Pack]:

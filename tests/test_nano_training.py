@@ -13,7 +13,7 @@ from scripts import train_nano
 from scripts.nano import checkpoint, decoder_run, eyes, texts
 from scripts.nano.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
 from scripts.nano.lookup import looked_up
-from scripts.nano.packs import TASK_NAMES, PackMaker
+from scripts.nano.packs import SYLLABI, TASK_NAMES, PackMaker, syllabus_at
 from scripts.nano.tokenizer import train_tokenizer
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS
@@ -166,6 +166,21 @@ def test_a_batch_without_choices_has_no_hint_loss(model, tokenizer):
     hidden = torch.zeros(*batch.hints.shape, checkpoint.TEXT_WIDTH)
     head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING)
     assert losses(model, head, hidden, hidden, batch).hints == 0
+
+
+def test_syllabi_follow_the_progress_and_name_tasks():
+    assert [syllabus_at(p) for p in (0, 0.69, 0.75, 1.0)] == [
+        SYLLABI[0.0],
+        SYLLABI[0.0],
+        SYLLABI[0.7],
+        SYLLABI[0.8],
+    ]
+    for syllabus in SYLLABI.values():
+        assert set(syllabus.weights) <= set(TASKS)
+    rng = random.Random(0)
+    drawn = [SYLLABI[0.8].draw(rng) for _ in range(2000)]
+    assert set(drawn) == set(TASKS)
+    assert drawn.count("recent_shape") > 3 * drawn.count("count_colours")  # 40 to 6
 
 
 def test_guidance_answers_name_what_is_there():

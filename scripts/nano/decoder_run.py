@@ -11,7 +11,7 @@ from scripts.nano import checkpoint, eyes
 from scripts.nano.decoder import hidden_states, losses
 from scripts.nano.evaluation import evaluate, look, report
 from scripts.nano.files import load_whole, save_whole
-from scripts.nano.packs import PackMaker
+from scripts.nano.packs import PackMaker, syllabus_at
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
 STAGES = ((0.025, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))
@@ -19,7 +19,6 @@ MATRIX_LEARNING_RATE = 6e-3  # Muon's, scaled to AdamW's update size
 LEARNING_RATE = 3e-3  # AdamW's: embeddings, biases, norms
 WARMUP_STEPS = 40
 SAVE_SECONDS = 120
-LATE = 0.7  # progress from which on the hard tasks are asked more often
 SET_WEIGHT = 0.3  # of the auxiliary loss where sets are named
 HINT_WEIGHT = 0.5  # of the auxiliary loss where options begin
 
@@ -81,7 +80,7 @@ class DecoderRun:
 
     def step(self, progress: float) -> None:
         frames, packs = stage_at(progress)
-        self.maker.late = progress > LATE
+        self.maker.syllabus = syllabus_at(progress)
         device = self.args.device
         batch = self.maker.make_batch(self.args.seed * 10**9 + self.steps, frames, packs).to(device)
         visual = look(batch, self.bank, self.steps, device)
@@ -101,7 +100,7 @@ class DecoderRun:
         self.steps += 1
 
     def evaluate(self, frames: int, streams: int) -> None:
-        self.maker.late = False  # evaluations compare
+        self.maker.syllabus = syllabus_at(0.0)  # the same questions at every evaluation
         scores = evaluate(
             self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
         )

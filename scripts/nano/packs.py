@@ -1,6 +1,7 @@
 """Packs: one symbolic stream and as many questions about it as fit, as token numbers."""
 
 import random
+from dataclasses import dataclass
 
 import torch
 
@@ -18,7 +19,6 @@ OPTIONS_BEGIN = "?\nOptions:"  # a token of its own, like every fixed phrase
 TASK_NAMES = [f"{task} {kind}" for task in TASKS for kind in ("choice", "words")]
 TASK_NAMES += [BINDING, GUIDANCE]
 BINDING_SHARE, GUIDANCE_SHARE, HISTORY_SHARE = 0.06, 0.10, 0.3
-CHOICE_SHARE = 0.55  # letters are learned later than words
 # Easily learned tasks are asked less often; what is rarely askable more often when it is.
 TASK_WEIGHTS = {"now_colour": 0.6, "now_shape": 0.7, "now_place": 1.0, "now_count": 0.8}
 TASK_WEIGHTS |= {"recent_shape": 5, "recent_colour": 5, "recent_former_colour": 3}
@@ -29,6 +29,31 @@ LATE_WEIGHTS = {"now_colour": 0.7, "now_shape": 0.7, "now_place": 0.7, "now_coun
 LATE_WEIGHTS |= {"recent_shape": 6, "recent_colour": 6, "recent_former_colour": 4}
 LATE_WEIGHTS |= {"recent_former_place": 3, "recent_change": 10, "count_colours": 6}
 LATE_WEIGHTS |= {"far_first_shape": 0.5, "far_first_colour": 0.8, "unanswerable": 0.6}
+# At the very end: the previous scene, which can be asked about at few moments.
+LAST_WEIGHTS = LATE_WEIGHTS | {"recent_shape": 40, "recent_colour": 40, "recent_former_colour": 12}
+
+
+@dataclass(frozen=True)
+class Syllabus:
+    """What is asked: relative weights of the tasks (1 if not named), and how often with options."""
+
+    weights: dict[str, float]
+    choice_share: float
+
+    def draw(self, rng: random.Random) -> str:
+        return rng.choices(list(TASKS), [self.weights.get(name, 1.0) for name in TASKS])[0]
+
+
+# From which progress on; letters are learned later than words.
+SYLLABI = {
+    0.0: Syllabus(TASK_WEIGHTS, 0.55),
+    0.7: Syllabus(LATE_WEIGHTS, 0.55),
+    0.8: Syllabus(LAST_WEIGHTS, 0.4),
+}
+
+
+def syllabus_at(progress: float) -> Syllabus:
+    return SYLLABI[max(start for start in SYLLABI if start <= progress)]
 
 
 class PackMaker:
@@ -36,7 +61,7 @@ class PackMaker:
 
     def __init__(self, tokenizer, room: int = 208) -> None:
         self.room = room
-        self.late = False  # which of the two tables of weights counts
+        self.syllabus = syllabus_at(0.0)
         self.tokenizer = tokenizer
         self.end = tokenizer.eos_token_id
         self.prefix = self.tokens(texts.INIT_PROMPT)
@@ -62,7 +87,7 @@ class PackMaker:
     def _draw(self, facts: Facts, rng: random.Random) -> tuple[str, Draft]:
         """A task that can be asked now, and its question."""
         while True:
-            name = rng.choices(_NAMES, _LATE if self.late else _EARLY)[0]
+            name = self.syllabus.draw(rng)
             draft = TASKS[name](facts, rng)
             if draft:
                 return name, draft
@@ -71,7 +96,7 @@ class PackMaker:
         self, pack: Pack, facts: Facts, rng: random.Random, visible: int, history: list
     ) -> bool:
         name, draft = self._draw(facts, rng)
-        choice, start = rng.random() < CHOICE_SHARE, len(pack.ids)
+        choice, start = rng.random() < self.syllabus.choice_share, len(pack.ids)
         history.append((draft.question, draft.answer))
         task = f"{name} {'choice' if choice else 'words'}"
         if not self._put(pack, *texts.ask(draft, rng, choice), visible, task):
@@ -138,8 +163,3 @@ class PackMaker:
             sets=torch.tensor([named for _, _, named in sets], dtype=torch.float32),
             **columns,
         )
-
-
-_NAMES = list(TASKS)
-_EARLY = [TASK_WEIGHTS.get(name, 1.0) for name in TASKS]
-_LATE = [LATE_WEIGHTS.get(name, 1.0) for name in TASKS]

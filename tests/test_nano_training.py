@@ -102,31 +102,38 @@ def test_a_batch_is_a_function_of_its_seed(tokenizer):
 
 
 def questions_of(batch, tokenizer):
-    """(task, text, hint words, naming columns) of every question of a batch."""
+    """(task, text, hint words, sets named, whether at the right place) of every question."""
     for row in range(len(batch.segment)):
         for number in batch.segment[row][batch.targets[row] != IGNORE].unique():
             mine = batch.segment[row] == number
             hints = [tokenizer.decode([i]) for i in batch.hints[row][mine] if i != IGNORE]
-            named = batch.set_columns[batch.set_rows == row]
-            where = mine.nonzero().flatten()
-            columns = [int(at - where[0]) for at in named if mine[at]]
             text = tokenizer.decode(batch.region_ids[row][mine])
-            yield TASK_NAMES[int(batch.task[row][mine][0])], text, hints, columns
+            task = TASK_NAMES[int(batch.task[row][mine][0])]
+            of_row = (batch.set_rows == row).nonzero().flatten()
+            numbers = [int(n) for n in of_row if mine[batch.set_columns[n]]]
+            asked = batch.hints if task.endswith("choice") else batch.targets
+            end = int((mine & (asked[row] != IGNORE)).nonzero()[0])
+            placed = all(batch.set_columns[n] == end for n in numbers)
+            yield task, text, hints, [batch.sets[n] for n in numbers], placed
 
 
 def test_where_options_begin_the_answer_word_is_hinted(tokenizer):
-    batch = PackMaker(tokenizer).make_batch(11, 24, 6)
-    seen = 0
-    for task, text, hints, columns in questions_of(batch, tokenizer):
+    batch = PackMaker(tokenizer).make_batch(11, 64, 8)
+    seen, counted = 0, set()
+    for task, text, hints, sets, placed in questions_of(batch, tokenizer):
         if task.endswith("choice"):
             letter = text[text.index("Best option: (") + len("Best option: (")]
             assert f"\n({letter}){hints[0]}\n" in text and len(hints) == 1
             seen += 1
         else:
             assert not hints
-        if task.split()[0] in ("count_colours", "far_ever", "recent_change"):
-            assert len(columns) == 1
-    assert seen > 20
+        if task != "guidance":
+            named = task.startswith(("count", "far_colour", "far_ever", "recent", "unanswerable"))
+            assert placed and len(sets) == named
+        if task == "count_colours words":
+            counted.add(int(sets[0].sum()))
+            assert f" {int(sets[0].sum())}" == text[-2:]
+    assert seen > 20 and len(counted) > 1
     hinted = batch.region_ids[batch.hints != IGNORE]
     assert set(hinted.tolist()) == set(tokenizer("?\nOptions:").input_ids)
 
@@ -160,21 +167,18 @@ def test_what_is_looked_up_answers_the_question():
     assert len(checked) == 7
 
 
-def test_a_batch_without_choices_has_no_hint_loss(model, tokenizer):
-    batch = PackMaker(tokenizer).make_batch(2, 12, 2)
-    batch.hints[:] = IGNORE
+def test_text_only_packs_have_neither_hints_nor_sets(model, tokenizer):
+    batch = PackMaker(tokenizer).make_batch(2, 0, 2)
     hidden = torch.zeros(*batch.hints.shape, checkpoint.TEXT_WIDTH)
     head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING)
-    assert losses(model, head, hidden, hidden, batch).hints == 0
+    parts = losses(model, head, hidden, hidden, batch)
+    assert parts.hints == 0 and parts.sets == 0 and parts.words > 0
 
 
 def test_syllabi_follow_the_progress_and_name_tasks():
-    assert [syllabus_at(p) for p in (0, 0.69, 0.75, 1.0)] == [
-        SYLLABI[0.0],
-        SYLLABI[0.0],
-        SYLLABI[0.7],
-        SYLLABI[0.8],
-    ]
+    starts = {0.0: 0.0, 0.69: 0.0, 0.7: 0.7, 0.79: 0.7, 0.8: 0.8, 1.0: 0.8}
+    for progress, start in starts.items():
+        assert syllabus_at(progress) is SYLLABI[start]
     for syllabus in SYLLABI.values():
         assert set(syllabus.weights) <= set(TASKS)
     rng = random.Random(0)
@@ -261,6 +265,16 @@ def test_a_damaged_checkpoint_is_named(trainer, tmp_path, capsys):
     assert trainer(2) == 2
     assert "decoder.pt is damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_model_is_named(trainer, tmp_path, capsys):
+    assert trainer(2) == 0
+    path = tmp_path / "work" / "decoder.pt"
+    saved = torch.load(path, weights_only=True)
+    saved["model"]["embed_tokens.weight"] = saved["model"]["embed_tokens.weight"][:-3]
+    torch.save(saved, path)
+    assert trainer(4) == 2
+    assert "belongs to another model; delete it" in capsys.readouterr().err
 
 
 def test_cuda_without_a_device_is_refused(monkeypatch, capsys):

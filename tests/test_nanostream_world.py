@@ -151,17 +151,18 @@ def test_the_last_frame_gives_no_answer_about_the_past(asked):
             assert not visible & set(line["choices"])
 
 
-def test_the_last_frame_does_not_tell_what_changed():
+@pytest.mark.parametrize(("num_seconds", "num_streams"), ((64, 600), (256, 200)))
+def test_the_last_frame_does_not_tell_what_changed(num_seconds, num_streams):
     """However many things are on the screen, the most frequent answer stays near a third."""
     answers, rng = defaultdict(Counter), random.Random(0)
-    for seed in range(600):  # many: a change is asked about for seconds
-        for facts in watch(make_world(seed, 64)):
+    for seed in range(num_streams):  # many: a change is asked about for seconds
+        for facts in watch(make_world(seed, num_seconds)):
             draft = TASKS["recent_change"](facts, rng)
             if draft:
                 answers[len(facts.visible)][draft.answer] += 1
     assert set(answers) == {1, 2, 3}
     for count in answers.values():
-        assert len(count) == 3 and max(count.values()) < (1 / 3 + 0.06) * count.total(), count
+        assert len(count) == 3 and max(count.values()) < (1 / 3 + 0.08) * count.total(), count
 
 
 def test_order_questions_name_nothing_visible(asked):

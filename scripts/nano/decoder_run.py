@@ -10,7 +10,7 @@ from tqdm import tqdm
 from scripts.nano import checkpoint, eyes
 from scripts.nano.decoder import hidden_states, losses
 from scripts.nano.evaluation import evaluate, look, report
-from scripts.nano.files import load_whole, save_whole
+from scripts.nano.files import TrainingError, load_whole, save_whole
 from scripts.nano.packs import PackMaker, syllabus_at
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
@@ -63,10 +63,15 @@ class DecoderRun:
         if not self.path.exists():
             return
         saved = load_whole(self.path, self.args.device)
-        self.decoder.load_state_dict(saved["model"])
-        self.set_head.load_state_dict(saved["set_head"])
-        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
+        try:
+            self.decoder.load_state_dict(saved["model"])
+            self.set_head.load_state_dict(saved["set_head"])
+            for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+                optimizer.load_state_dict(state)
+        except (RuntimeError, ValueError) as error:
+            raise TrainingError(
+                f"{self.path} belongs to another model; delete it: {error}"
+            ) from error
         self.steps, self.spent_seconds = saved["step"], saved["spent"]
         print(f"continuing at step {self.steps}, {self.spent_seconds / 60:.1f} minutes", flush=True)
 
@@ -100,7 +105,7 @@ class DecoderRun:
         self.steps += 1
 
     def evaluate(self, frames: int, streams: int) -> None:
-        self.maker.syllabus = syllabus_at(0.0)  # the same questions at every evaluation
+        self.maker.syllabus = syllabus_at(0.0)  # evaluations compare
         scores = evaluate(
             self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
         )

@@ -7,7 +7,10 @@ from scripts.nano.decoder import IGNORE
 
 @dataclass
 class Pack:
-    """Growing columns of the question region."""
+    """Growing columns of the question region; what each holds is told at `decoder.Batch`.
+
+    `sets` are (column, what to name there).
+    """
 
     room: int
     ids: list[int] = field(default_factory=list)

@@ -20,7 +20,7 @@ class Draft:
     always_offered: tuple[str, ...] = ()
 
 
-# None: the question cannot be asked at this second.
+# None: the question is not asked at this second.
 Task = Callable[[Facts, random.Random], Draft | None]
 
 

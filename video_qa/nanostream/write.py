@@ -82,7 +82,7 @@ def make_stream(settings: Settings, number: int) -> World:
 def pick_drafts(world: World, per_task: int) -> list[tuple[int, str, Draft]]:
     """(second, task, draft) in order of time, `per_task` of each task where possible.
 
-    Every second at which a task can be asked is equally likely.
+    Every second at which a task gives a question is equally likely.
     """
     rng = random.Random(f"questions {world.seed}")
     candidates: dict[str, list[tuple[int, Draft]]] = {name: [] for name in TASKS}

@@ -25,12 +25,16 @@ NOTHING = len(SHAPES) * len(COLOURS)  # the content number of an empty quadrant
 CHART_FPS = 2  # frames of one chart state, which lasts a second
 
 
+def content_number(shape: str, colour: str) -> int:
+    """Below `NOTHING`: shape number * 8 + colour number."""
+    return SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour)
+
+
 def contents(state: State) -> list[int]:
-    """What each quadrant holds: shape number * 8 + colour number, or `NOTHING`."""
+    """What each quadrant holds: a `content_number` or `NOTHING`."""
     numbers = [NOTHING] * TOKENS_PER_FRAME
     for thing in state:
-        number = SHAPES.index(thing.shape) * len(COLOURS) + COLOURS.index(thing.colour)
-        numbers[PLACES.index(thing.place)] = number
+        numbers[PLACES.index(thing.place)] = content_number(thing.shape, thing.colour)
     return numbers
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable
 
-from scripts.nano.eyes import NOTHING
+from scripts.nano.eyes import NOTHING, content_number
 from video_qa.nanostream.facts import Facts
-from video_qa.nanostream.vocabulary import COLOURS, SHAPES
 from video_qa.nanostream.world import State
 
 Pairs = Iterable[tuple[str, str]]  # (shape, colour)
@@ -16,9 +15,7 @@ def pairs_of(state: State) -> list[tuple[str, str]]:
 
 def indicator(pairs: Pairs) -> list[int]:
     """64 zeros and ones, by the numbers of `eyes.contents`."""
-    numbers = {
-        SHAPES.index(shape) * len(COLOURS) + COLOURS.index(colour) for shape, colour in pairs
-    }
+    numbers = {content_number(*pair) for pair in pairs}
     return [int(i in numbers) for i in range(NOTHING)]
 
 

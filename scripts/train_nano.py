@@ -1,6 +1,6 @@
 """Train hermes-nano from nothing: tokenizer, eyes, then the decoder on packed questions.
 
-    python scripts/train_nano.py --minutes 95 --work build/nano --out models/hermes-nano
+    python scripts/train_nano.py --minutes 105 --work build/nano --out models/hermes-nano
 
 Seeded and resumable: the same command continues from the last checkpoint in `--work`.
 """
@@ -23,7 +23,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--minutes", type=float, default=95, help="decoder training time")
+    parser.add_argument("--minutes", type=float, default=105, help="decoder training time")
     parser.add_argument("--work", type=Path, default=Path("build/nano"), help="checkpoints")
     parser.add_argument("--out", type=Path, default=Path("models/hermes-nano"), help="result")
     parser.add_argument("--seed", type=int, default=0, help="of weights, frames and streams")

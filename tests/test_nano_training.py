@@ -13,7 +13,8 @@ from scripts import train_nano
 from scripts.nano import checkpoint, decoder_run, eyes, texts
 from scripts.nano.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
 from scripts.nano.lookup import looked_up
-from scripts.nano.packs import SYLLABI, TASK_NAMES, PackMaker, syllabus_at
+from scripts.nano.packs import TASK_NAMES, PackMaker
+from scripts.nano.syllabus import SYLLABI, syllabus_at
 from scripts.nano.tokenizer import train_tokenizer
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS

@@ -236,17 +236,17 @@ def test_two_speed_leaves_the_recent_window_untouched():
             )
 
 
+ATTENTION_WITH_FLOORS = {
+    "recent_share": 0.5,
+    "attention_weight": 1.0,
+    "num_slices": 4,
+    "floor_share": 0.5,
+}
+
+
 def test_two_speed_past_keeps_floors_against_biased_attention():
     memory = _filled(28)
-    policy = policy_of(
-        "two_speed",
-        64,
-        recent_share=0.5,
-        keyframe_share=0.0,
-        attention_weight=1.0,
-        num_slices=4,
-        floor_share=0.5,
-    )
+    policy = policy_of("two_speed", 64, keyframe_share=0.0, **ATTENTION_WITH_FLOORS)
     biased = [torch.linspace(0, 1, 112) for _ in range(NUM_LAYERS)]
     for rows in policy.select(memory, biased):
         past = rows[rows < 80]
@@ -257,15 +257,7 @@ def test_two_speed_past_keeps_floors_against_biased_attention():
 
 def test_two_speed_floors_leave_the_key_frames_their_share():
     """Half of the past for key frames, half of the rest in floors: 8 of 32 tokens, 2 per slice."""
-    policy = policy_of(
-        "two_speed",
-        64,
-        recent_share=0.5,
-        keyframe_share=0.5,
-        attention_weight=1.0,
-        num_slices=4,
-        floor_share=0.5,
-    )
+    policy = policy_of("two_speed", 64, keyframe_share=0.5, **ATTENTION_WITH_FLOORS)
     biased = [torch.linspace(1, 0, 112) for _ in range(NUM_LAYERS)]
     for rows in policy.select(_filled(28), biased):
         free = [

@@ -150,7 +150,8 @@ class StreamMemory:
         """
         self.reserve(placement.num_tokens)
         new = slice(self.num_tokens, self.num_tokens + placement.num_tokens)
-        self.positions[..., new] = self.next_position.view(-1, 1, 1) + placement.offsets
+        offsets = placement.offsets.to(self.positions.device)
+        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets
         self.provenance.write(new, provenance)
         try:
             yield self._angles_of(new)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
 from hermes.policies import Guidance
-from hermes.positions import Placement, PositionRule
+from hermes.positions import PositionRule
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
@@ -187,10 +187,9 @@ class AbstractHermes(ReleasedNames, ABC):
             chunk.warn_oversized(num_frames, self.config.kv_size)
         ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
         origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
-        placement = self._on_device(chunk.placement)
-        observer = self.policy.observer(memory, placement.num_tokens)
+        observer = self.policy.observer(memory, chunk.placement.num_tokens)
         self.decoder.forward(
-            memory, chunk.features, placement, origin, output="none", observer=observer
+            memory, chunk.features, chunk.placement, origin, output="none", observer=observer
         )
 
     def predict_and_compress(self) -> None:
@@ -262,7 +261,7 @@ class AbstractHermes(ReleasedNames, ABC):
     def read_text(self, text: str, *, output: Output) -> Tensor | None:
         """Append text at the next free positions; hidden states as `StreamDecoder.forward`."""
         ids = self.processor.encode(text)
-        placement = self._on_device(self.rule.text(len(ids)))
+        placement = self.rule.text(len(ids))
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
 
     def describe(self) -> dict[str, Any]:
@@ -302,6 +301,3 @@ class AbstractHermes(ReleasedNames, ABC):
             self.rule.num_axes,
             self.rule.dtype,
         )
-
-    def _on_device(self, placement: Placement) -> Placement:
-        return Placement(placement.offsets.to(self.device), placement.advance)

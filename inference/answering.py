@@ -107,7 +107,7 @@ class AnswerLoop:
 
     def _read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         engine = self._engine
-        placement = engine._on_device(engine.rule.text(len(ids)))
+        placement = engine.rule.text(len(ids))
         hidden = engine.decoder.forward(memory, engine.embed(ids), placement, recall=recall)
         assert hidden is not None
         return hidden

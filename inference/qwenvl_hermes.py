@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, patchify, pixels, smart_size
+from inference.qwen_vision import QwenVision
 from inference.reindex_3d import Positions3D
 from inference.released_loader import released_loader
 from inference.visual_chunk import VisualChunk
@@ -26,6 +27,10 @@ class QwenVLHermes(AbstractHermes):
     default_sample_fps = 1.0
     init_prompt = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
 
+    def __init__(self, model: Any, *settings: Any, **options: Any) -> None:
+        super().__init__(model, *settings, **options)
+        self._vision = QwenVision(model.model.visual)
+
     def position_rule(self) -> Positions3D:
         """Real seconds on the time axis: a temporal patch lasts temporal_patch / fps seconds."""
         vision = self.model.config.vision_config
@@ -40,10 +45,7 @@ class QwenVLHermes(AbstractHermes):
         config = self.processor.pixels
         size = smart_size(frames.shape[1], frames.shape[2], config)
         rows, grid = patchify(pixels(frames, size, config, self.device), config)
-        output = self.model.model.get_video_features(
-            rows.to(self.dtype), torch.tensor([grid], device=self.device)
-        )
-        return output.pooler_output[0].to(self.device), grid
+        return self._vision(rows.to(self.dtype), grid).to(self.device), grid
 
     def watch(self, frames: Tensor) -> VisualChunk:
         """An odd chunk repeats its last frame, so that pairs are whole."""

@@ -95,7 +95,7 @@ class Reprefill:
         if not steps or chunk is None:
             return
         engine = self._engine
-        placement = engine._on_device(chunk.place(len(steps)))
+        placement = chunk.place(len(steps))
         needed = engine.memory.position_bound + placement.advance
         if needed > engine.max_positions:
             raise ContextLimitError(

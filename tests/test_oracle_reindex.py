@@ -79,7 +79,7 @@ def _one_layer(base) -> StreamMemory:
     grid = rule.text(24) if rule.num_axes == 1 else rule.grid(6, 2, 2)
     for placement in (rule.text(10), grid):
         states = torch.randn(2, shape[0], placement.num_tokens, shape[1], generator=generator)
-        placed = base._on_device(placement)
+        placed = placement
         with memory.append(placed) as angles:
             memory.write(0, *states.to(base.device), *angles(0))
         if not memory.num_prefix:

@@ -224,7 +224,7 @@ def test_a_recalled_answer_differs_from_the_window(base):
         watch(engine, random_frames(32))
         memory, recall = engine.policy.recall(engine.memory, engine.rule)
         ids = engine.processor.encode("?")
-        placement = engine._on_device(engine.rule.text(len(ids)))
+        placement = engine.rule.text(len(ids))
         with memory.scratch():
             hidden[name] = engine.decoder.forward(
                 memory, engine.embed(ids), placement, recall=recall

@@ -1,0 +1,70 @@
+"""Qwen2.5-VL's vision tower without waiting for the device: it is told what it would work out.
+
+Shapes: p patches, w windows of attention, q merged tokens, e embedding width.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import vision_utils
+
+Grid = tuple[int, int, int]
+"""Time, height and width in patches."""
+
+_NUM_LAYOUTS = 8
+"""Whole chunks, the short ones before questions, and a change of frame size now and then."""
+
+
+class Layout(NamedTuple):
+    """What the tower needs to know about a grid, under the names by which it asks for it."""
+
+    position_ids: Tensor
+    """(p, 2) on the device: row and column."""
+    window_index: Tensor
+    """(q,) on the device: order of the merged tokens by window."""
+    cu_seqlens: Tensor
+    """(times + 1,) in host memory, where their reader reads them."""
+    cu_window_seqlens: Tensor
+    """(w + 1,) in host memory."""
+
+
+class QwenVision:
+    """The tower of one loaded model; remembers the layouts of the latest grids.
+
+    Left alone, the tower derives them from the grid for every chunk, and where the grid lies on a
+    GPU the host waits a dozen times.
+    """
+
+    def __init__(self, visual: Any) -> None:
+        self._visual = visual
+        self._layouts: OrderedDict[Grid, Layout] = OrderedDict()
+
+    def __call__(self, rows: Tensor, grid: Grid) -> Tensor:
+        """(p, row width) pixels -> (q, e) merged features."""
+        output = self._visual(rows, torch.tensor([grid]), **self._layout(grid, rows.device))
+        return output.pooler_output
+
+    def _layout(self, grid: Grid, device: torch.device) -> dict[str, Tensor]:
+        if grid not in self._layouts:
+            self._layouts[grid] = self._work_out(grid, device)
+        self._layouts.move_to_end(grid)
+        while len(self._layouts) > _NUM_LAYOUTS:
+            self._layouts.popitem(last=False)
+        return self._layouts[grid]._asdict()
+
+    def _work_out(self, grid: Grid, device: torch.device) -> Layout:
+        config, host = self._visual.config, torch.tensor([grid])
+        merge = config.spatial_merge_size
+        window_index, cu_window_seqlens = vision_utils.get_vision_window_index(
+            host, merge, config.window_size, config.patch_size
+        )
+        return Layout(
+            vision_utils.get_vision_position_ids(host, merge).to(device),
+            window_index.to(device),
+            vision_utils.get_vision_cu_seqlens(host),
+            cu_window_seqlens,
+        )

@@ -5,8 +5,7 @@ an operator whose tensors lie on different devices raises, as torch would, and e
 the host wait or copies between devices is counted with the line that caused it. Values are those of
 the CPU, so a stream must be the CPU's bit for bit.
 
-Stricter than torch in one point: nothing. Looser in one: kernels that only a GPU has (flash
-attention, graphs) are not there.
+Kernels that only a GPU has (flash attention, graphs) are not there, nor is its memory limit.
 """
 
 from __future__ import annotations
@@ -193,7 +192,9 @@ class _Functions(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
-        if func in _MOVES:
+        if func is Tensor.cuda:
+            func, args = Tensor.to, (args[0], *(args[1:] or ("cuda",)))
+        if func is Tensor.to:
             args = tuple(_with_index(argument) for argument in args)
         if "device" in kwargs:
             kwargs["device"] = _with_index(kwargs["device"])
@@ -256,7 +257,6 @@ def _instead(operator: Callable[..., Any]) -> Callable[..., Any]:
     return lambda traffic, func, args, kwargs: operator(*args, **kwargs)
 
 
-_MOVES = (Tensor.to, Tensor.cuda)
 _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.__getitem__: _item,
     Tensor.__setitem__: _item,
@@ -310,7 +310,8 @@ def check_indices(
         raise DeviceMismatch(f"indexing mixes {', '.join(devices)} at {caller()}")
     if here == HOST:
         return
-    traffic.copies["index", caller()] += sum(index.device == HOST for index in indices)
+    if num_host := sum(index.device == HOST for index in indices):
+        traffic.copies["index", caller()] += num_host
     masked = any(index.dtype in (torch.bool, torch.uint8) for index in indices)
     if masked and not fills and not (values and values[0].device == HOST):
         traffic.waits["boolean index", caller()] += 1

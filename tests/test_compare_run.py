@@ -122,7 +122,9 @@ def test_a_budget_below_one_frame_gives_error_rows_and_a_report(
     tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert main(changed(command, kv_sizes="3,16", policies="recent")) == 1
-    assert "9 questions have an error, e.g. one frame needs 4" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "recent at kv_size 3: 9 questions have an error:\n  9 questions of 3 video(s)" in said
+    assert "0.npy: one frame needs 4" in said
     out = next((tmp_path / "results").rglob("comparison.csv")).parent
     found = json.loads((out / "comparison.json").read_text())["runs"]
     assert [run["num_errors"] for run in found] == [9, 0]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from runner_helpers import choice, fake_arguments, rows, table, videos_with, write_annotations
+from videos import damaged_late
 
 from video_qa.benchmarks import DATASETS
 from video_qa.run_infer import main
@@ -213,3 +214,31 @@ def test_the_papers_example_passes_arguments_on(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Execute streamingbench evaluation" in done.stdout
     assert "no annotation file at /nowhere.json" in done.stderr
+
+
+def test_damaged_frames_stand_in_the_predictions_and_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = damaged_late(tmp_path / "v.mp4", "libx264")
+    entry = {"video_id": "v7", "video_path": str(path)}
+    entry["conversations"] = [choice("early", 3), choice("late", 9)]
+    anno_path = write_annotations(tmp_path / "a.json", [entry])
+    assert main([*arguments(tmp_path, anno_path), f"--save_dir={tmp_path / 'out'}"]) == 0
+    early, late = rows(tmp_path / "out/predictions.jsonl")
+    assert early["num_corrupt_frames"] == 0 < late["num_corrupt_frames"]
+    assert "1 video(s) are damaged" in caplog.text
+    assert f"video v7: {late['num_corrupt_frames']} frames" in caplog.text
+
+
+def test_one_line_per_cause_of_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    anno_path = videos_with(tmp_path, [TALK] * 8 + [marked("raise")])
+    for number in range(8):
+        (tmp_path / f"data/videos/{number}.npy").unlink()
+    assert main([*arguments(tmp_path, anno_path), f"--save_dir={tmp_path / 'out'}"]) == 1
+    said = capfd.readouterr().err
+    assert "35 questions of 9 video(s) have an error" in said
+    first, second = [line for line in said.split("\n") if line.startswith("  ")]
+    assert first.startswith("  32 questions of 8 video(s), first video 0, question 0: ")
+    assert "0.npy" in first and "--video_root" in first
+    assert second.startswith("  3 questions of 1 video(s), first video 8, question 1: ")
+    assert len([row for row in rows(tmp_path / "out/predictions.jsonl") if row["error"]]) == 35

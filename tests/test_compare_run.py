@@ -119,15 +119,28 @@ def test_a_policy_that_cannot_serve_the_family_says_so_and_the_rest_goes_on(
 
 @pytest.mark.usefixtures("inside")
 def test_a_budget_below_one_frame_gives_error_rows_and_a_report(
-    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    command: list[str],
+    checkpoint: Callable[[str], Path],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(changed(command, kv_sizes="3,16", policies="recent")) == 1
+    """Where the model does not tell the tokens of a frame beforehand."""
+    qwen = changed(command, model=str(checkpoint("qwen")))
+    assert main(changed(qwen, kv_sizes="3,16", policies="recent")) == 1
     said = capfd.readouterr().err
     assert "recent at kv_size 3: 9 questions have an error:\n  9 questions of 3 video(s)" in said
     assert "0.npy: one frame needs 4" in said
     out = next((tmp_path / "results").rglob("comparison.csv")).parent
     found = json.loads((out / "comparison.json").read_text())["runs"]
     assert [run["num_errors"] for run in found] == [9, 0]
+
+
+def test_a_budget_known_to_be_below_one_frame_is_refused_at_once(
+    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(changed(command, kv_sizes="16,3")) == 2
+    assert "--kv_size 3 holds no frame" in capfd.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.usefixtures("inside")

@@ -303,8 +303,8 @@ def test_both_spellings_of_a_whole_frame_rate(tmp_path: Path, asked: str, existi
 
 
 def test_no_subcommand_prints_help(capsys: pytest.CaptureFixture) -> None:
-    assert main([]) == 0
-    assert "egoschema" in capsys.readouterr().out
+    assert main([]) == 2
+    assert "egoschema" in capsys.readouterr().err
 
 
 def test_runs_as_a_script_from_the_repository_root(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ from video_qa.comparison.finished import (
 from video_qa.comparison.plan import ComparedRun
 from video_qa.comparison.report import write_report
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
+from video_qa.model_checks import check_model
 from video_qa.model_registry import check_names, model_name
 from video_qa.outcome_lines import corruption_lines, failure_lines
 from video_qa.run_arguments import plan_run, results_path
@@ -133,6 +134,7 @@ def _plans(arguments: argparse.Namespace) -> Plans:
         for kv_size in dict.fromkeys(arguments.kv_sizes):
             settings = replace(plan.settings, policy=policy, kv_size=kv_size)
             check_names(settings)
+            check_model(settings)
             path = results_path(parent, arguments.sample_fps, kv_size, policy, arguments.profile)
             own = replace(plan, settings=settings)
             found[compared_run(own, path)] = own

@@ -54,7 +54,8 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--save_dir", type=Path, help="results folder, instead of one below --results_root")
     add("--skip_judge", action="store_true", help="do not judge open-ended answers now")
     add("--judge_model", help="passed on to eval/eval_open_ended.py")
-    add("--base_url", help="passed on to eval/eval_open_ended.py")
+    judge = "passed on to eval/eval_open_ended.py, whose key is OPENAI_API_KEY"
+    add("--base_url", help=judge)
     add_settings_arguments(built)
     return built
 

@@ -43,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     path = results_folder(arguments)
     print(f"Execute {arguments.dataset} evaluation", flush=True)
+    if arguments.base_url is not None:  # before it stands in environment.json
+        importlib.import_module("eval.judge_access").check_base_url(arguments.base_url)
     if arguments.only_eval:
         return _evaluate(arguments, path)
     plan = plan_run(arguments)

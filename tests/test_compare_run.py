@@ -20,6 +20,7 @@ from inference import AbstractHermes
 from video_qa.compare import main
 from video_qa.comparison import execute, worker
 from video_qa.policy_spec import read_policy
+from video_qa.run_folder import MARKER
 from video_qa.run_infer import main as run_infer
 from video_qa.run_settings import SettingsError
 
@@ -82,7 +83,7 @@ def test_half_finished_folders_are_continued(
     assert all(run["cost"]["tokens_per_frame"] == 4 for run in numbers["runs"])
     text = (out / "report.html").read_text()
     assert all(name in text for name in NAMES)
-    left = {path.name for path in out.iterdir()} - {"logs", ".lock"}
+    left = {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER}
     outputs = {f"comparison.{kind}" for kind in ("csv", "json", "md")}
     assert left == outputs | {"runs.json", "report.html"}
 
@@ -93,7 +94,13 @@ def test_half_finished_folders_are_continued(
         (folder / "1_0.jsonl").write_text("".join(lines[5:6]) + lines[6][:20])
         (folder / "results.csv").unlink()
         (folder / "retention.json").unlink(missing_ok=number % 2 == 0)
+    strays = ("plan.json", "2_1.progress", f".runs.json.{'0' * 32}.tmp")
+    for name in strays:  # of a comparison that was killed, like the engine's description below
+        (out / name).touch()
+    (folder / "1_0.engine.json").write_text('{"profile": "stray"}')
     assert main(command) == 0
+    assert {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER} == left
+    assert not list(folder.glob("*.engine.json"))
     pd.testing.assert_frame_equal(answers(tmp_path / "results"), whole)
     before = (out / "comparison.json").read_bytes()
     assert main([*command, "--only_report"]) == 0

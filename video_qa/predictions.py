@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from video_qa.atomic_file import write_text_atomically
+from video_qa.atomic_file import REMEDY, write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +104,7 @@ class PredictionLog:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise PredictionsError(
-                f"cannot write to {self._path}: {error}. Answers written before are kept: "
-                "make room and run the same command again"
+                f"cannot write to {self._path}: {error}. Answers written before are kept: {REMEDY}"
             ) from error
 
     def __enter__(self) -> PredictionLog:

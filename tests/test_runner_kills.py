@@ -1,11 +1,14 @@
-"""A run that dies at any file operation, and what the same command leaves when it is completed."""
+"""A run that dies, or finds the disk full, at any file operation, and what it leaves in the end."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,26 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def die_at(folder: Path, operation: int) -> None:
     """End this process just before its `operation`-th change of a file below `folder`."""
+
+    def act(event: str, path: str, count: int) -> None:
+        if count == operation:
+            os._exit(DIED)
+
+    watch_changes(folder, act)
+
+
+def fill_disk_at(folder: Path, operation: int) -> None:
+    """From the `operation`-th change below `folder` on, files can be removed but not made."""
+
+    def act(event: str, path: str, count: int) -> None:
+        if count >= operation and event in ("open", "os.mkdir"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+    watch_changes(folder, act)
+
+
+def watch_changes(folder: Path, act: Callable[[str, str, int], None]) -> None:
+    """Call `act(event, path, number of changes so far)` before every change below `folder`."""
     count = 0
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
@@ -52,18 +75,16 @@ def die_at(folder: Path, operation: int) -> None:
             return
         if str(arguments[0]).startswith(str(folder)):
             count += 1
-            if count == operation:
-                os._exit(DIED)
+            act(event, str(arguments[0]), count)
 
     sys.addaudithook(watch)
 
 
-def run(command: list[str], out: Path, operation: int | None = None) -> int | None:
-    """Exit code of the command in a process of its own that dies at an operation."""
+def run(command: list[str], out: Path, prepare: Callable[[], None] = lambda: None) -> int | None:
+    """Exit code of the command in a process of its own, which `prepare` makes fail."""
 
     def target() -> None:
-        if operation is not None:
-            die_at(out, operation)
+        prepare()
         os._exit(main([*command, f"--save_dir={out}"]))
 
     process = get_context("fork").Process(target=target)
@@ -95,12 +116,34 @@ def test_a_run_completed_after_any_death_leaves_what_an_undisturbed_one_leaves(
         out = tmp_path / f"out{operation}"
         if more:  # over the results of an earlier run
             shutil.copytree(whole, out)
-        died = run([*command, *more], out, operation) == DIED
+        died = run([*command, *more], out, partial(die_at, out, operation)) == DIED
         assert run(command, out) == 0, operation
         assert files(out) == files(whole), operation
         assert table(out / "results.csv").equals(table(whole / "results.csv"))
         assert answers(out) == answers(whole), operation
         assert json.loads((out / "config.json").read_text())["engine"] is not None, operation
+    assert operation > 30  # the last one was not reached
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks")
+def test_a_disk_that_is_full_at_any_time_is_named_with_a_remedy_and_costs_nothing(
+    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole = tmp_path / "whole"
+    assert run(command, whole) == 0
+    operation, code = 1 - STRIDE, None
+    while code != 0:
+        operation += STRIDE
+        out = tmp_path / f"out{operation}"
+        capfd.readouterr()
+        code = run(command, out, partial(fill_disk_at, out, operation))
+        said = capfd.readouterr().err
+        if code != 0:
+            assert code in (1, 2) and "Traceback" not in said, operation
+            assert str(out) in said and "No space left" in said, operation
+            assert "make room" in said or "choose another" in said, operation
+        assert run(command, out) == 0, operation
+        assert files(out) == files(whole) and answers(out) == answers(whole), operation
     assert operation > 30  # the last one was not reached
 
 

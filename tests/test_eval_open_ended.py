@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from judge_server import JudgeServer, RawReply, truth
+from judge_server import YES, JudgeServer, RawReply, truth
 
 from eval.eval_open_ended import main
 
@@ -236,7 +236,7 @@ NO_REPLIES: dict[str, RawReply] = {
     "packed": (200, {"Content-Encoding": "gzip"}, PACKED),
     "packed error": (500, {"Content-Encoding": "gzip"}, PACKED),
     "packed as something": (200, {"Content-Encoding": "x"}, b"{}"),
-    "long": (200, {}, b" " * 70_000 + reply('{"content": "{}"}')[2]),
+    "long": (200, {}, b" " * 70_000 + reply(json.dumps({"content": YES}))[2]),
     "long error": (500, {}, b"e" * 70_000),
     "nested": (200, {}, b"[" * 60_000),
     "nested error": (500, {}, b'{"error":' * 7_000),
@@ -271,7 +271,9 @@ def test_a_malformed_reply_is_a_failed_row(
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
-    assert set(metrics(tmp_path)["unjudged_rows"]) == {"a_1"}
+    unjudged = metrics(tmp_path)["unjudged_rows"]
+    assert set(unjudged) == {"a_1"}
+    assert ("the reply is packed" in unjudged["a_1"]) == name.startswith("packed")
     assert metrics(tmp_path)["num_judged"] == 5
     assert server.tries["wrong1"] == 3
 

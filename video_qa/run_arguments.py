@@ -49,7 +49,11 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     add("--devices", "--device", help=f"{device_choice.HELP}; default: all GPUs, else cpu")
     add("--limit", type=int, help="only the first LIMIT videos")
-    add("--overwrite", action="store_true", help="throw away what an earlier run wrote into the folder")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="throw away what an earlier run wrote into the folder",
+    )
     add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
     add("--save_dir", type=Path, help="results folder, instead of one below --results_root")
     add("--skip_judge", action="store_true", help="do not judge open-ended answers now")

@@ -52,7 +52,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     add(
         "--overwrite",
         action="store_true",
-        help="throw away what an earlier run wrote into the folder",
+        help="throw away what an earlier run wrote there",
     )
     add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
     add("--save_dir", type=Path, help="results folder, instead of one below --results_root")

@@ -19,7 +19,13 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from eval.files import write_json
-from eval.results_table import ResultsError, cluster_column, read_results, usable_rows
+from eval.results_table import (
+    ResultsError,
+    answered_rows,
+    cluster_column,
+    read_results,
+    usable_rows,
+)
 from eval.run_costs import run_costs
 from eval.task_groups import (
     ALL,
@@ -31,7 +37,7 @@ from eval.task_groups import (
     group_mean,
     task_groups,
 )
-from eval.words import normalised
+from eval.words import same_words
 
 BASELINES = ("recent", "last_frames")
 """What every policy is compared with at its own budget."""
@@ -92,12 +98,11 @@ def read_table(path: Path) -> pd.DataFrame:
         ResultsError: no such file, or a column is missing.
     """
     table = read_results(path, NEEDED_COLUMNS)
-    same = table["answer"].map(normalised) == table["pred_answer"].map(normalised)
     accuracy = pd.to_numeric(table["qa_acc"], errors="coerce")
-    right = (accuracy / 100).where(accuracy.notna(), same.astype(float))
+    right = (accuracy / 100).where(accuracy.notna(), same_words(table).astype(float))
     return table.assign(
         kv_size=pd.to_numeric(table["kv_size"]),
-        right=right.where(usable_rows(table)),
+        right=right.where(answered_rows(table), 0.0).where(usable_rows(table)),
         task=table["task"].str.strip().replace("", NO_TASK),
     )
 

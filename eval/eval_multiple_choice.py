@@ -34,13 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; `argv` excludes the program name.
 
     Returns:
-        0, or 2 when the results cannot be evaluated or the report cannot be written.
+        0, or 2 without a subcommand, when the results cannot be evaluated, or when the report
+        cannot be written.
     """
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.subcommand is None:
-        parser.print_help()
-        return 0
+        parser.print_help(sys.stderr)
+        return 2
     evaluate, _ = SUBCOMMANDS[args.subcommand]
     path = locate_results(Path(args.results_path))
     try:

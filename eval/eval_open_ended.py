@@ -21,6 +21,7 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from eval.judge import Judge, JudgeConfig, JudgeStopped
+from eval.judge_access import ADVICE, read_key
 from eval.judge_prompt import content_hash, judge_request
 from eval.open_ended import OpenEnded, write_row_files
 from eval.results_table import ResultsError, locate_results
@@ -39,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = locate_results(Path(args.pop("pred_path")))
     output_dir, output_json = Path(args.pop("output_dir")), Path(args.pop("output_json"))
     try:
-        config = JudgeConfig(**args)
+        key_file = args.pop("api_key_file")
+        config = JudgeConfig(**args, api_key=None if key_file is None else read_key(key_file))
     except ValueError as error:
         parser.error(str(error))
     try:
@@ -117,7 +119,9 @@ def judge_pending(
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of the release, plus the judge's address and the client's patience."""
-    parser = argparse.ArgumentParser(description="Judge open-ended results with a language model.")
+    parser = argparse.ArgumentParser(
+        description="Judge open-ended results with a language model.", allow_abbrev=False
+    )
     add = parser.add_argument
     add("--pred_path", required=True, metavar="FILE", help="results.csv of an open-ended run")
     add("--output_dir", required=True, metavar="DIR", help="folder for the verdict of every row")
@@ -134,7 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="the server, http://localhost:8000/v1 say; if not given "
         "OPENAI_BASE_URL, then OpenAI itself",
     )
-    add("--api_key", metavar="KEY", help="if not given OPENAI_API_KEY; a local server needs none")
+    add(
+        "--api_key_file",
+        type=Path,
+        metavar="FILE",
+        help="file with the key; if not given OPENAI_API_KEY; a local server needs none",
+    )
+    add("--api_key", action=_Refused, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
     add(
         "--num_tasks",
         type=int,
@@ -166,8 +176,17 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="rows given up in a row after which the judge counts as dead (default: %(default)s)",
     )
-    parser.set_defaults(**asdict(JudgeConfig()))
+    defaults = asdict(JudgeConfig())
+    del defaults["api_key"]
+    parser.set_defaults(**defaults)
     return parser
+
+
+class _Refused(argparse.Action):
+    """The release's option for the key, which every user of the machine could read."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        parser.error(f"--api_key would show the key in the list of processes: {ADVICE}")
 
 
 if __name__ == "__main__":

@@ -10,20 +10,26 @@ from uuid import uuid4
 
 logger = logging.getLogger(__name__)
 
+REMEDY = "make room, or let the place be written, and run the same command again"
+
 
 def write_text(path: Path, text: str) -> None:
     """Replace `path` by `text` in one step: a killed process leaves the old file or the new.
 
     Raises:
-        OSError: the folder cannot be created or written.
+        OSError: the folder cannot be created or written; the message names the file and a remedy.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        draft.write_text(text, encoding="utf-8")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with draft.open("x", encoding="utf-8") as file:  # x: never through a link
+                file.write(text)
+            os.replace(draft, path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(f"{path}: {error.strerror or error}; {REMEDY}") from error
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Ask a chat-completions server for verdicts, with bounded concurrency and bounded retries."""
+"""Ask a chat-completions server for verdicts: bounded concurrency, retries and replies."""
 
 import asyncio
 import os
@@ -10,15 +10,18 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI
 
+from eval.judge_access import ADVICE, check_base_url, check_key
 from eval.verdicts import UnusableReply, Verdict, parse_reply
 
 # Asking again cannot help, and every other row would fail alike.
 FATAL_ERRORS: dict[type[openai.APIStatusError], str] = {
-    openai.AuthenticationError: "the key was refused; check --api_key or OPENAI_API_KEY",
+    openai.AuthenticationError: "the key was refused; check OPENAI_API_KEY or --api_key_file",
     openai.PermissionDeniedError: "the key may not use this model; check key and --judge_model",
     openai.NotFoundError: "no such model or address; check --judge_model and --base_url",
 }
 RETRIED_STATUS_CODES = frozenset({408, 409, 425, 429})
+MAX_REPLY_BYTES = 64 * 1024
+"""Of a response's body; a verdict with everything around it has less than 2 KB."""
 
 
 class JudgeStopped(Exception):
@@ -33,17 +36,18 @@ class _RowRefused(Exception):
 class JudgeConfig:
     """How the judge is reached and how patient the client is.
 
-    `api_key` and `base_url` of None mean OPENAI_API_KEY and OPENAI_BASE_URL. Waits double from
-    `first_backoff_seconds` up to `max_backoff_seconds`, less up to half of it at random.
+    `api_key` and `base_url` of None mean OPENAI_API_KEY and OPENAI_BASE_URL; messages never show
+    the key, and the address has none. Waits double from `first_backoff_seconds` up to
+    `max_backoff_seconds`, less up to half of it at random.
     `stop_after_failures` rows given up in a row mean that the judge is dead.
 
     Raises:
-        ValueError: a number is out of range.
+        ValueError: a number is out of range, or the address carries a password.
     """
 
     model: str = "gpt-3.5-turbo-0125"
     base_url: str | None = None
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     num_tasks: int = 16
     max_attempts: int = 10
     first_backoff_seconds: float = 1.0
@@ -58,26 +62,39 @@ class JudgeConfig:
         for name in ("first_backoff_seconds", "max_backoff_seconds"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected 0 or more")
+        if self.base_url is not None:
+            check_base_url(self.base_url)
 
     def client(self) -> AsyncOpenAI:
         """A client without retries of its own.
 
         Raises:
-            JudgeStopped: no key is set and the server is OpenAI's.
+            JudgeStopped: no key is set and the server is OpenAI's; OPENAI_API_KEY is no key, or
+                OPENAI_BASE_URL carries a password.
         """
         base_url = self.base_url or os.environ.get("OPENAI_BASE_URL") or None
-        api_key = self.api_key or os.environ.get("OPENAI_API_KEY")
-        if not api_key and base_url is None:
+        try:
+            key = self.key()
+            check_base_url(base_url or "")
+        except ValueError as error:
+            raise JudgeStopped(str(error)) from None
+        if not key and base_url is None:
             raise JudgeStopped(
-                "no key for the judge: set OPENAI_API_KEY or give --api_key "
-                "(a local server needs only --base_url)"
+                f"no key for the judge: {ADVICE} (a local server needs only --base_url)"
             )
         return AsyncOpenAI(
-            api_key=api_key or "none",
+            api_key=key or "none",
             base_url=base_url,
             timeout=self.timeout_seconds,
             max_retries=0,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_read_limited]}),
         )
+
+    def key(self) -> str | None:
+        """The key that is sent, if there is one. Raises ValueError if it cannot be one."""
+        key = self.api_key or os.environ.get("OPENAI_API_KEY")
+        return check_key(key, "OPENAI_API_KEY") if key else None
 
 
 @dataclass
@@ -133,8 +150,8 @@ class Judge:
                 await asyncio.sleep(self._backoff_seconds(attempt))
             try:
                 return parse_reply(await self._reply(client, request))
-            except (openai.OpenAIError, TimeoutError, UnusableReply, ValueError) as error:
-                reason = _reason_to_retry(error)
+            except Exception as error:  # whatever a reply holds, it costs its own row only
+                reason = _reason_to_retry(error, self._shown(error))
         raise _RowRefused(f"gave up after {self.config.max_attempts} attempts: {reason}")
 
     async def _reply(self, client: AsyncOpenAI, request: dict[str, Any]) -> str:
@@ -146,13 +163,40 @@ class Judge:
         except (AttributeError, IndexError, TypeError) as error:
             raise UnusableReply("the server's reply is no chat completion") from error
 
+    def _shown(self, error: Exception) -> str:
+        """The error as text that any file and terminal takes, without the key."""
+        if isinstance(error, openai.APIStatusError):
+            text = f"HTTP {error.status_code}: {error.message[:200]}"
+        else:
+            cause = error.__cause__ if isinstance(error.__cause__, UnusableReply) else error
+            text = str(cause) or type(cause).__name__
+        text = text.encode("utf-8", "backslashreplace").decode()
+        return text.replace(self.config.key() or "\0", "(the key)")
+
     def _backoff_seconds(self, attempt: int) -> float:
         doubled = self.config.first_backoff_seconds * 2.0 ** min(attempt - 1, 60)
         return min(self.config.max_backoff_seconds, doubled) * random.uniform(0.5, 1.0)
 
 
-def _reason_to_retry(error: Exception) -> str:
-    """Why the attempt failed.
+async def _read_limited(response: Any) -> None:
+    """Read the body of an httpx response, as far as the limit: a few bytes may unpack to gigabytes.
+
+    Raises:
+        UnusableReply: the body is too long, or packed although it was asked for as it is.
+    """
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise UnusableReply(f"the reply is packed ({encoding!r}), which was not asked for")
+    body = bytearray()
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) > MAX_REPLY_BYTES:
+            raise UnusableReply(f"the reply has more than {MAX_REPLY_BYTES} bytes")
+    response._content = bytes(body)  # where httpx keeps what it has read
+
+
+def _reason_to_retry(error: Exception, shown: str) -> str:
+    """Why the attempt failed; `shown` is the error as text.
 
     Raises:
         JudgeStopped: every row would fail like this.
@@ -161,15 +205,14 @@ def _reason_to_retry(error: Exception) -> str:
     if isinstance(error, TimeoutError | openai.APITimeoutError):
         return "no reply in time"
     if not isinstance(error, openai.APIStatusError):
-        return str(error) or type(error).__name__
-    reason = f"HTTP {error.status_code}: {error.message[:200]}"
+        return shown
     if type(error) in FATAL_ERRORS:
-        raise JudgeStopped(f"{FATAL_ERRORS[type(error)]} ({reason})")
+        raise JudgeStopped(f"{FATAL_ERRORS[type(error)]} ({shown})")
     if error.code == "insufficient_quota":
-        raise JudgeStopped(f"the account has no quota left ({reason})")
+        raise JudgeStopped(f"the account has no quota left ({shown})")
     if error.status_code < 500 and error.status_code not in RETRIED_STATUS_CODES:
-        raise _RowRefused(reason)
-    return reason
+        raise _RowRefused(shown)
+    return shown
 
 
 def _first(group: BaseExceptionGroup) -> BaseException:

@@ -4,6 +4,8 @@ import ast
 
 import pandas as pd
 
+from eval.results_table import answered_rows
+
 LETTERS = "ABCDEFGH"
 
 
@@ -20,7 +22,7 @@ def parse_choice(answer: str) -> str:
 
 def unparsed_rows(table: pd.DataFrame) -> pd.Series:
     """Boolean per row: no answer, or a `pred_choice` that does not start with A ... H."""
-    has_answer = table["pred_answer"].str.strip() != ""
+    has_answer = answered_rows(table)
     has_letter = table["pred_choice"].str.strip().str[:1].isin(list(LETTERS))
     return ~(has_answer & has_letter)
 

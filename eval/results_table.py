@@ -35,7 +35,8 @@ def read_results(path: Path, needed_columns: Iterable[str]) -> pd.DataFrame:
     Text, because an answer such as "None" or a video id such as "007" must stay what it is.
 
     Raises:
-        ResultsError: no such file, not a CSV, no rows, or a needed column is missing.
+        ResultsError: no such file, not a CSV, no rows, a needed column is missing, or rows have
+            more cells than the header.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
@@ -49,6 +50,11 @@ def read_results(path: Path, needed_columns: Iterable[str]) -> pd.DataFrame:
         raise ResultsError(f"{path}: the file is empty; rerun the inference") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
         raise ResultsError(f"{path}: not a readable UTF-8 CSV ({error})") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift every column to the right
+        raise ResultsError(
+            f"{path}: the rows have more cells than the header has names ({len(table.columns)}); "
+            "quote texts that hold commas, or rerun the inference"
+        )
     missing = [column for column in needed_columns if column not in table.columns]
     if missing:
         raise ResultsError(
@@ -67,10 +73,16 @@ def usable_rows(table: pd.DataFrame) -> pd.Series:
     return table["error"].str.strip() == ""
 
 
+def answered_rows(table: pd.DataFrame) -> pd.Series:
+    """Boolean per row: True where there is a prediction; an empty one is never right."""
+    return table["pred_answer"].str.strip() != ""
+
+
 def scored_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """The rows that count in a multiple-choice evaluation, with `qa_acc` as float in 0 ... 100.
 
-    Left out are rows marked in the `error` column and rows whose `qa_acc` is no number.
+    Left out are rows marked in the `error` column and rows whose `qa_acc` is no number. Rows
+    without a prediction count as wrong whatever their `qa_acc` says.
 
     Raises:
         ResultsError: no row is left, or a `qa_acc` lies outside 0 ... 100.
@@ -85,7 +97,7 @@ def scored_rows(table: pd.DataFrame, path: Path) -> pd.DataFrame:
             f"{path}: row {outside.index[0] + 1} has qa_acc {outside['qa_acc'].iloc[0]}, "
             "expected percent between 0 and 100"
         )
-    return rows
+    return rows.assign(qa_acc=rows["qa_acc"].where(answered_rows(rows), 0.0))
 
 
 def cluster_column(table: pd.DataFrame) -> str:

@@ -9,8 +9,8 @@ import pandas as pd
 
 from eval.intervals import Estimate, clustered_mean
 from eval.letters import ambiguous_rows, reparsed_rows, unparsed_rows
-from eval.results_table import cluster_column, read_results, scored_rows
-from eval.words import normalised
+from eval.results_table import answered_rows, cluster_column, read_results, scored_rows
+from eval.words import same_words
 
 NEEDED_COLUMNS = ("video_id", "pred_answer", "pred_choice", "qa_acc")
 WORD_COLUMNS = ("video_id", "answer", "pred_answer")
@@ -45,8 +45,7 @@ class Scored:
             ResultsError: the CSV cannot be evaluated.
         """
         table = read_results(path, WORD_COLUMNS)
-        same = table["pred_answer"].map(normalised) == table["answer"].map(normalised)
-        table = table.assign(qa_acc=same * 100.0)
+        table = table.assign(qa_acc=same_words(table) * 100.0)
         return cls(path, len(table), cluster_column(table), scored_rows(table, path), False)
 
     @property
@@ -58,7 +57,7 @@ class Scored:
     def unparsed(self) -> pd.DataFrame:
         """The rows whose prediction could not be read; they count as answered wrongly."""
         if not self.has_letters:
-            return self.rows[self.rows["pred_answer"].str.strip() == ""]
+            return self.rows[~answered_rows(self.rows)]
         return self.rows[unparsed_rows(self.rows)]
 
     def labels(self, column: str) -> pd.Series:

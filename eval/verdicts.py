@@ -49,10 +49,11 @@ class Verdict:
         pred = fields.get("pred", fields.get("prev"))
         if isinstance(pred, bool):
             pred = "yes" if pred else "no"
-        words = {word for word in re.findall(r"[a-z]+", str(pred).lower()) if word in ("yes", "no")}
-        if len(words) != 1:
+        words = re.findall(r"[a-z]+", str(pred).lower())
+        said = {word for word in words if word in ("yes", "no")}
+        if len(said) != 1 or words[0] not in said:  # "not yes" is no yes
             raise UnusableReply(f"pred is {pred!r}, expected 'yes' or 'no'")
-        return cls(words.pop(), _number(fields.get("score")))
+        return cls(words[0], _number(fields.get("score")))
 
 
 def parse_reply(reply: str) -> Verdict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from inference.abstract_hermes import AbstractHermes
 from inference.errors import ModelLoadError
 from inference.frames import read_processor_file
 from inference.processor import Processor
-from inference.registry import FAMILIES, MODELS, Family
+from inference.registry import FAMILIES, MODELS, Family, entry_of
 
 _LOADED_LATER = ("lm_head.weight",)
 """Tied to the embeddings in some checkpoints and then rightly absent."""
@@ -77,17 +78,36 @@ def load_model(
 
 def resolve(model_path: str | Path) -> str:
     """Key or path to a path; a missing local folder is an error, a hub id is passed on."""
-    name = MODELS[str(model_path)].path if str(model_path) in MODELS else str(model_path)
+    name, key = str(model_path), MODELS.get(str(model_path))
+    if key is not None:
+        name = key.folder() or key.path
     if Path(name).is_dir():
         return name
     looks_local = name.startswith((".", "/", "~", "models/")) or name.count("/") != 1
     if looks_local:
+        entry = entry_of(name)
+        advice = "give the folder of one" if entry is None else entry.advice(name)
         raise ModelLoadError(
-            f"no checkpoint at {name!r}: download one there, e.g. 'hf download "
-            f"llava-hf/llava-onevision-qwen2-7b-ov-hf --local-dir {name}', or give another path; "
-            f"known keys: {', '.join(MODELS)}"
+            f"no checkpoint at {name!r}: {advice}, or give another path, a hub id (owner/name) or "
+            f"one of the known keys: {', '.join(MODELS)}"
         )
     return name
+
+
+def tokens_per_step(model_path: str | Path) -> int | None:
+    """Visual tokens of one frame of a local checkpoint, from its config.json alone.
+
+    None where it depends on the frame size, and for a hub id.
+
+    Raises:
+        ModelLoadError: missing folder, damaged or unknown checkpoint.
+    """
+    folder = resolve(model_path)
+    if not Path(folder).is_dir():
+        return None
+    config = _read_config(folder)
+    engine: Any = _family(folder, config).engine
+    return engine.tokens_per_step(SimpleNamespace(model=SimpleNamespace(config=config)))
 
 
 def resolve_device(device: str | torch.device | None) -> str:

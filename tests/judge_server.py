@@ -9,7 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 YES, NO = "{'pred': 'yes', 'score': 4.8}", '{"pred": "no", "score": 1}'
-Behaviour = Callable[[str, int], "str | int"]
+Behaviour = Callable[[str, int], "str | int | RawReply"]
+RawReply = tuple[int, dict[str, str], bytes]
+"""Status, headers, body."""
 
 
 class JudgeServer:
@@ -17,7 +19,8 @@ class JudgeServer:
 
     A text is the judge's reply, a number above 0 the HTTP status of a failure, 0 closes the
     connection, -1 never answers, -2 sends HTTP 200 with something that is no chat completion, -3
-    sends a good answer, but one byte every tenth of a second.
+    sends a good answer, but one byte every tenth of a second, -4 sends spaces without end. A
+    tuple is sent as it stands.
     """
 
     def __init__(self) -> None:
@@ -25,7 +28,7 @@ class JudgeServer:
         self.tries: Counter[str] = Counter()
         self.bodies: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
-        self.num_at_once = self.most_at_once = 0
+        self.num_at_once = self.most_at_once = self.num_flood_bytes = 0
         self.lock, self.closing = threading.Lock(), threading.Event()
         server = self
 
@@ -61,6 +64,10 @@ class JudgeServer:
             handler.close_connection = True
         elif action == -3:
             self.trickle(handler)
+        elif action == -4:
+            self.flood(handler)
+        elif isinstance(action, tuple):
+            self.send_bytes(handler, *action)
         elif action == -2:
             self.send(handler, 200, {"hello": "world"})
         elif isinstance(action, int):
@@ -84,14 +91,33 @@ class JudgeServer:
         except OSError:
             handler.close_connection = True  # the client has given up, as it should
 
-    @staticmethod
-    def send(handler: BaseHTTPRequestHandler, status: int, value: object) -> None:
-        data = json.dumps(value).encode()
-        handler.send_response(status)
+    def flood(self, handler: BaseHTTPRequestHandler) -> None:
+        handler.send_response(200)
         handler.send_header("Content-Type", "application/json")
+        handler.end_headers()
+        handler.close_connection = True
+        try:
+            while not self.closing.is_set():
+                self.num_flood_bytes += handler.wfile.write(b" " * 65536)
+        except OSError:
+            return  # the client has given up, as it should
+
+    def send(self, handler: BaseHTTPRequestHandler, status: int, value: object) -> None:
+        self.send_bytes(handler, status, {}, json.dumps(value).encode())
+
+    @staticmethod
+    def send_bytes(
+        handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str], data: bytes
+    ) -> None:
+        handler.send_response(status)
+        for name, value in {"Content-Type": "application/json", **headers}.items():
+            handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
-        handler.wfile.write(data)
+        try:
+            handler.wfile.write(data)
+        except OSError:
+            handler.close_connection = True
 
     def close(self) -> None:
         self.closing.set()

@@ -20,6 +20,7 @@ from inference import AbstractHermes
 from video_qa.compare import main
 from video_qa.comparison import execute, worker
 from video_qa.policy_spec import read_policy
+from video_qa.run_folder import MARKER
 from video_qa.run_infer import main as run_infer
 from video_qa.run_settings import SettingsError
 
@@ -82,7 +83,7 @@ def test_half_finished_folders_are_continued(
     assert all(run["cost"]["tokens_per_frame"] == 4 for run in numbers["runs"])
     text = (out / "report.html").read_text()
     assert all(name in text for name in NAMES)
-    left = {path.name for path in out.iterdir()} - {"logs", ".lock"}
+    left = {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER}
     outputs = {f"comparison.{kind}" for kind in ("csv", "json", "md")}
     assert left == outputs | {"runs.json", "report.html"}
 
@@ -93,7 +94,13 @@ def test_half_finished_folders_are_continued(
         (folder / "1_0.jsonl").write_text("".join(lines[5:6]) + lines[6][:20])
         (folder / "results.csv").unlink()
         (folder / "retention.json").unlink(missing_ok=number % 2 == 0)
+    strays = ("plan.json", "2_1.progress", f".runs.json.{'0' * 32}.tmp")
+    for name in strays:  # of a comparison that was killed, like the engine's description below
+        (out / name).touch()
+    (folder / "1_0.engine.json").write_text('{"profile": "stray"}')
     assert main(command) == 0
+    assert {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER} == left
+    assert not list(folder.glob("*.engine.json"))
     pd.testing.assert_frame_equal(answers(tmp_path / "results"), whole)
     before = (out / "comparison.json").read_bytes()
     assert main([*command, "--only_report"]) == 0
@@ -119,13 +126,28 @@ def test_a_policy_that_cannot_serve_the_family_says_so_and_the_rest_goes_on(
 
 @pytest.mark.usefixtures("inside")
 def test_a_budget_below_one_frame_gives_error_rows_and_a_report(
-    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    command: list[str],
+    checkpoint: Callable[[str], Path],
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(changed(command, kv_sizes="3,16", policies="recent")) == 1
-    assert "9 questions have an error, e.g. one frame needs 4" in capfd.readouterr().err
+    """Where the model does not tell the tokens of a frame beforehand."""
+    qwen = changed(command, model=str(checkpoint("qwen")))
+    assert main(changed(qwen, kv_sizes="3,16", policies="recent")) == 1
+    said = capfd.readouterr().err
+    assert "recent at kv_size 3: 9 questions have an error:\n  9 questions of 3 video(s)" in said
+    assert "0.npy: one frame needs 4" in said
     out = next((tmp_path / "results").rglob("comparison.csv")).parent
     found = json.loads((out / "comparison.json").read_text())["runs"]
     assert [run["num_errors"] for run in found] == [9, 0]
+
+
+def test_a_budget_known_to_be_below_one_frame_is_refused_at_once(
+    tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(changed(command, kv_sizes="16,3")) == 2
+    assert "--kv_size 3 holds no frame" in capfd.readouterr().err
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.usefixtures("inside")

@@ -80,7 +80,7 @@ def rows_of(policy: str, right: str, kv_size: int = 8) -> list[dict[str, object]
             "video_id": i // 2,
             "task": ("now_colour", "far_colour")[i % 2],
             "answer": "a",
-            "pred_answer": "",
+            "pred_answer": "" if mark == "x" else "A) a",
             "qa_acc": {"1": 100, "0": 0, "x": 0}[mark],
             "error": "no video" if mark == "x" else "",
             "first_token_seconds": i,
@@ -122,6 +122,13 @@ def test_words_are_compared_as_text(tmp_path: Path) -> None:
     words = ("A.", "b", " a ", "")
     for row, word in zip(rows, words, strict=True):
         row |= {"qa_acc": "", "pred_answer": word}
+    assert compared(tmp_path, rows)["runs"][0]["groups"]["all questions"]["accuracy_percent"] == 50
+
+
+@pytest.mark.parametrize(("answer", "accuracy"), [("a", 100), ("...", "")])
+def test_an_empty_prediction_is_never_right(tmp_path: Path, answer: str, accuracy: object) -> None:
+    rows = rows_of("recent", "11")
+    rows[1] |= {"answer": answer, "pred_answer": "", "qa_acc": accuracy}
     assert compared(tmp_path, rows)["runs"][0]["groups"]["all questions"]["accuracy_percent"] == 50
 
 

@@ -202,6 +202,16 @@ def test_errors_and_unparsed_are_counted_apart(
     assert "i can't tell" not in (tmp_path / "eval_results.txt").read_text()
 
 
+def test_an_empty_prediction_is_never_right(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "results.csv", [("v1", "", True)] * 4)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table.loc[0, "pred_answer"], table.loc[1, "pred_answer"] = "", " "
+    table.to_csv(path, index=False)
+    assert main(["general", "--results_path", str(path)]) == 0
+    found = metrics(tmp_path, "general")
+    assert (found["accuracy_percent"], found["num_unparsed"]) == (50, 2)
+
+
 def test_video_path_is_the_cluster_where_it_is_given(tmp_path: Path) -> None:
     rows = [(str(i), "", i % 2 == 0) for i in range(6)]
     path = write_csv(tmp_path / "results.csv", rows, video_path=["a", "a", "b", "b", "c", "c"])
@@ -246,6 +256,8 @@ def test_metrics_of_others_survive_and_damage_is_kept_aside(tmp_path: Path) -> N
         (b"video_id,pred_answer,pred_choice,qa_acc\n1,A,A,oops\n", "none of its 1 rows is usable"),
         (b"video_id,pred_answer,pred_choice,qa_acc\n1,A,A,250\n", "expected percent"),
         (b"video_id,pred_answer,pred_choice,qa_acc,error\n1,,,0,lost\n", "none of its 1 rows"),
+        (b"video_id,pred_answer,pred_choice,qa_acc\n1,B,B,0,100\n2,B,B,0,100\n", "more cells than"),
+        (b"video_id,pred_answer,pred_choice,qa_acc\n1,B,B,0,1,100\n", "more cells than"),
         (b"\x89PNG\xff\xfe\n\xff,\xff\n", "not a readable UTF-8 CSV"),
         (b'video_id,pred_answer,pred_choice,qa_acc\n1,"A', "not a readable UTF-8 CSV"),
     ],
@@ -291,8 +303,8 @@ def test_both_spellings_of_a_whole_frame_rate(tmp_path: Path, asked: str, existi
 
 
 def test_no_subcommand_prints_help(capsys: pytest.CaptureFixture) -> None:
-    assert main([]) == 0
-    assert "egoschema" in capsys.readouterr().out
+    assert main([]) == 2
+    assert "egoschema" in capsys.readouterr().err
 
 
 def test_runs_as_a_script_from_the_repository_root(tmp_path: Path) -> None:

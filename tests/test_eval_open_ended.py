@@ -1,5 +1,6 @@
 """eval_open_ended.py against a real chat-completions server on this machine that misbehaves."""
 
+import gzip
 import json
 import os
 import signal
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from judge_server import JudgeServer, truth
+from judge_server import YES, JudgeServer, RawReply, truth
 
 from eval.eval_open_ended import main
 
@@ -61,7 +63,8 @@ def output(folder: Path) -> dict[str, Any]:
 
 def test_a_good_judge(tmp_path: Path, server: JudgeServer, capsys: pytest.CaptureFixture) -> None:
     write_csv(tmp_path)
-    assert main(arguments(tmp_path, server, "--api_key", "secret")) == 0
+    (tmp_path / "key").write_text(" secret\n")
+    assert main(arguments(tmp_path, server, "--api_key_file", str(tmp_path / "key"))) == 0
     printed = capsys.readouterr().out.splitlines()
     for line in ("Yes count: 4", "No count: 2", "Accuracy: 66.7%", "Average score: 3.00"):
         assert line in printed  # truncated scores: (4 + 1 + 4 + 1 + 4 + 4) / 6
@@ -222,6 +225,126 @@ def test_the_verdict_on_an_earlier_prediction_does_not_stay(
     assert not (tmp_path / "tmp" / "a_0.json").exists()
     assert "a_0" not in output(tmp_path)
     assert metrics(tmp_path)["num_judged"] == 5
+
+
+def reply(content: str) -> RawReply:
+    return 200, {}, f'{{"choices": [{{"index": 0, "message": {content}}}]}}'.encode()
+
+
+PACKED = gzip.compress(b"[" + b" " * 50_000_000 + b"]")
+NO_REPLIES: dict[str, RawReply] = {
+    "packed": (200, {"Content-Encoding": "gzip"}, PACKED),
+    "packed error": (500, {"Content-Encoding": "gzip"}, PACKED),
+    "packed as something": (200, {"Content-Encoding": "x"}, b"{}"),
+    "long": (200, {}, b" " * 70_000 + reply(json.dumps({"content": YES}))[2]),
+    "long error": (500, {}, b"e" * 70_000),
+    "nested": (200, {}, b"[" * 60_000),
+    "nested error": (500, {}, b'{"error":' * 7_000),
+    "no text": (200, {}, b"\xff\xfe"),
+    "nothing": (200, {}, b""),
+    "null": (200, {}, b"null"),
+    "a number": (200, {}, b"9" * 5_000),
+    "other fields": (200, {}, b'{"choices": 3}'),
+    "no choices": (200, {}, b'{"choices": [null]}'),
+    "no message": reply("7"),
+    "text that is no text": reply('{"content": {"pred": ["yes"]}}'),
+    "endless number": reply(
+        json.dumps({"content": "{'pred': 'yes', 'score': " + "9" * 9000 + "}"})
+    ),
+    "nested content": reply(json.dumps({"content": "{" + "[" * 9000})),
+    "half a character": reply(json.dumps({"content": "\ud800"})),
+    "half a character in an error": (500, {}, b'{"error": {"message": "\\ud800"}}'),
+    "an error that is none": (500, {}, b'{"error": [{"message": {}, "code": []}]}'),
+    "another type": (200, {"Content-Type": "text/html; charset=x"}, b"<html>"),
+}
+
+
+@pytest.mark.parametrize("name", NO_REPLIES)
+def test_a_malformed_reply_is_a_failed_row(
+    tmp_path: Path, server: JudgeServer, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    server.behaviour = lambda p, number: NO_REPLIES[name] if p == "wrong1" else truth(p, number)
+    write_csv(tmp_path)
+    tracemalloc.start()
+    try:
+        assert main(arguments(tmp_path, server)) == 1
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    unjudged = metrics(tmp_path)["unjudged_rows"]
+    assert set(unjudged) == {"a_1"}
+    assert ("the reply is packed" in unjudged["a_1"]) == name.startswith("packed")
+    assert metrics(tmp_path)["num_judged"] == 5
+    assert server.tries["wrong1"] == 3
+
+
+def test_a_reply_without_end_is_read_to_the_limit(tmp_path: Path, server: JudgeServer) -> None:
+    server.behaviour = lambda p, number: -4 if p == "wrong1" else truth(p, number)
+    write_csv(tmp_path)
+    assert main(arguments(tmp_path, server, "--max_attempts", "1")) == 1
+    assert "more than 65536 bytes" in metrics(tmp_path)["unjudged_rows"]["a_1"]
+    assert server.num_flood_bytes < 50_000_000  # what the buffers of both ends take
+
+
+def test_a_key_on_the_command_line_is_refused(
+    tmp_path: Path, server: JudgeServer, capsys: pytest.CaptureFixture
+) -> None:
+    write_csv(tmp_path)
+    for more in (["--api_key", "sk-1"], ["--api_key=sk-1"], ["--base_url", "http://u:sk-1@x/v1"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments(tmp_path, server, *more))
+        said = capsys.readouterr().err
+        assert stopped.value.code == 2 and "sk-1" not in said
+        assert "OPENAI_API_KEY" in said and "--api_key_file" in said
+    assert sum(server.tries.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"sk-1\nsk-2\n", b"sk-1 x", b"sk-\xff", "sk-\u20ac"]
+)
+def test_a_file_without_a_key_is_refused(
+    tmp_path: Path, server: JudgeServer, capsys: pytest.CaptureFixture, content: bytes | str | None
+) -> None:
+    write_csv(tmp_path)
+    if content is not None:
+        data = content.encode() if isinstance(content, str) else content
+        (tmp_path / "key").write_bytes(data)
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(tmp_path, server, "--api_key_file", str(tmp_path / "key")))
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and "--api_key_file" in said and "sk-" not in said
+
+
+@pytest.mark.parametrize("value", ["sk-1 x", "sk-1\n"])
+def test_a_key_that_no_header_takes_is_not_repeated(
+    tmp_path: Path,
+    server: JudgeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    value: str,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", value)
+    write_csv(tmp_path)
+    assert main(arguments(tmp_path, server)) == 1
+    said = capsys.readouterr()
+    assert "OPENAI_API_KEY holds no key" in said.err
+    assert "sk-1" not in said.out + said.err + (tmp_path / "metrics.json").read_text()
+
+
+def test_a_server_that_repeats_the_key_does_not_get_it_into_files(
+    tmp_path: Path,
+    server: JudgeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    echo = (400, {}, b'{"error": {"message": "bad request by sk-secret", "code": null}}')
+    server.behaviour = lambda prediction, number: echo
+    write_csv(tmp_path)
+    assert main(arguments(tmp_path, server)) == 1
+    said = capsys.readouterr()
+    files = "".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())
+    assert "bad request by (the key)" in files and "sk-secret" not in files + said.out + said.err
 
 
 def test_rows_with_an_error_are_left_out_but_keep_their_number(

@@ -41,6 +41,8 @@ def test_readable_replies(reply: str, pred: str, score: float) -> None:
         "{'pred': 'maybe', 'score': 4}",
         "{'pred': 'yes or no', 'score': 4}",
         "{'pred': 'not sure', 'score': 4}",
+        "{'pred': 'not yes', 'score': 4}",
+        "{'pred': 'I cannot say yes', 'score': 4}",
         "{'pred': 'yes', 'score': 6}",
         "{'pred': 'yes', 'score': -1}",
         "{'pred': 'yes', 'score': true}",

@@ -14,6 +14,9 @@ ROWS = [
     ("a", "red", "red circle", "far_colour", False),
     ("b", "3", "2", "count_colours", False),
     ("b", "no", "", "far_ever", False),
+    ("b", "", "", "far_ever", False),  # no words are not the same words
+    ("b", "...", "", "far_ever", False),
+    ("b", "...", "-", "far_ever", False),
 ]
 
 
@@ -38,9 +41,9 @@ def test_words_are_scored_per_task_and_category(tmp_path, capsys):
     path = write_csv(tmp_path)
     assert main(["words", "--results_path", str(path)]) == 0
     metrics = json.loads((tmp_path / "metrics.json").read_text())["words"]
-    assert metrics["n"] == 5
-    assert metrics["accuracy_percent"] == pytest.approx(40.0)
-    assert metrics["num_unparsed"] == 1
+    assert metrics["n"] == 8
+    assert metrics["accuracy_percent"] == pytest.approx(25.0)
+    assert metrics["num_unparsed"] == 3
     assert metrics["tasks"]["far_colour"]["accuracy_percent"] == 0.0
     # unweighted mean of the two task means: now_colour 100, now_place 100
     assert metrics["categories"]["perception now"]["accuracy_percent"] == 100.0

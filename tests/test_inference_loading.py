@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import ask, random_frames, watch
 
 from inference import MODELS, ModelLoadError, load_model
-from inference.loading import _refuse_offload, resolve, resolve_device
+from inference.loading import _refuse_offload, resolve, resolve_device, tokens_per_step
+from inference.registry import ROOT
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -120,9 +123,36 @@ def test_senseless_pixel_caps(checkpoint):
 
 @pytest.mark.parametrize("path", ["/nowhere/model", "./model", "models/none", "one-word", "a/b/c"])
 def test_a_missing_folder_says_how_to_get_one(path):
-    with pytest.raises(ModelLoadError, match=r"no checkpoint at .*hf download") as error:
+    with pytest.raises(ModelLoadError, match=r"no checkpoint at .*give the folder") as error:
         load_model(path, kv_size=24)
     assert all(key in str(error.value) for key in MODELS)
+
+
+@pytest.mark.parametrize("key", [key for key in MODELS if key != "nano"])
+def test_missing_weights_name_their_own_source(key, monkeypatch, tmp_path):
+    monkeypatch.setattr("inference.registry.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    documented = (ROOT / "models/README.md").read_text()
+    for asked in (key, MODELS[key].path, f"./x/{MODELS[key].path}"):
+        with pytest.raises(ModelLoadError) as error:
+            load_model(asked, kv_size=24)
+        found = re.search(r"'hf download (\S+) --local-dir (\S+)'", str(error.value))
+        assert found and found[2] == (MODELS[key].path if asked == key else asked)
+        assert f"| `{key}` | `{MODELS[key].path}` | `{found[1]}` |" in documented
+
+
+def test_nano_is_found_from_any_directory(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert (Path(resolve("nano")) / "config.json").is_file()
+    monkeypatch.setattr("inference.registry.ROOT", tmp_path)
+    with pytest.raises(ModelLoadError, match=r"comes with the repository: 'git -C .* checkout"):
+        resolve("nano")
+
+
+def test_tokens_of_a_frame_are_known_before_loading(checkpoint, load):
+    assert tokens_per_step(checkpoint("llava")) == load("llava").tokens_per_step() == 4
+    assert tokens_per_step(checkpoint("qwen")) is None
+    assert tokens_per_step("llava-hf/llava-onevision-qwen2-7b-ov-hf") is None
 
 
 def test_hub_ids_and_keys_are_resolved(monkeypatch, tmp_path):

@@ -8,13 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from runner_helpers import choice, fake_arguments, rows, table, videos_with, write_annotations
+from videos import damaged_late
 
 from video_qa.benchmarks import DATASETS
+from video_qa.model_checks import check_model
 from video_qa.run_infer import main
+from video_qa.run_settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 REAL = "--engine=inference:load_model"
@@ -213,3 +217,77 @@ def test_the_papers_example_passes_arguments_on(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "Execute streamingbench evaluation" in done.stdout
     assert "no annotation file at /nowhere.json" in done.stderr
+
+
+@pytest.mark.parametrize("policy", ["recent", "last_frames"])
+def test_a_budget_below_one_frame_is_refused_before_the_run(
+    tmp_path: Path,
+    checkpoint: Callable[[str], Path],
+    capfd: pytest.CaptureFixture[str],
+    policy: str,
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK[:1]])
+    command = [*arguments(tmp_path, anno_path, REAL), f"--model={checkpoint('llava')}"]
+    command += ["--kv_size=3", f"--policy={policy}", f"--save_dir={tmp_path / 'out'}"]
+    assert main(command) == 2
+    assert "--kv_size 3 holds no frame" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("policy", ["none", "last_frames:num_frames=1"])
+def test_policies_whose_budget_need_not_hold_a_frame(
+    checkpoint: Callable[[str], Path], policy: str
+) -> None:
+    model = str(checkpoint("llava"))
+    check_model(RunSettings(model, kv_size=3, sample_fps=1, streaming=True, policy=policy))
+
+
+def test_a_budget_below_the_first_frames_of_a_video_is_reported_with_advice(
+    tmp_path: Path, checkpoint: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    anno_path = videos_with(tmp_path, [TALK, TALK])
+    command = [*arguments(tmp_path, anno_path, REAL), f"--model={checkpoint('qwen')}"]
+    assert main([*command, "--kv_size=1", f"--save_dir={tmp_path / 'out'}"]) == 1
+    lines = [line for line in capfd.readouterr().err.split("\n") if line.startswith("  ")]
+    assert len(lines) == 1 and "8 questions of 2 video(s)" in lines[0]
+    assert "raise --kv_size to at least" in lines[0]
+
+
+def test_missing_weights_are_noticed_before_workers_start(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inference.registry.ROOT", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    command = arguments(tmp_path, videos_with(tmp_path, [TALK]), REAL)
+    for model in ("qwen2.5_vl_7b", "models/Qwen2.5-VL-7B-Instruct"):
+        assert main([*command, f"--model={model}", f"--save_dir={tmp_path / 'out'}"]) == 2
+        assert "hf download Qwen/Qwen2.5-VL-7B-Instruct" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_damaged_frames_stand_in_the_predictions_and_are_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = damaged_late(tmp_path / "v.mp4", "libx264")
+    entry = {"video_id": "v7", "video_path": str(path)}
+    entry["conversations"] = [choice("early", 3), choice("late", 9)]
+    anno_path = write_annotations(tmp_path / "a.json", [entry])
+    assert main([*arguments(tmp_path, anno_path), f"--save_dir={tmp_path / 'out'}"]) == 0
+    early, late = rows(tmp_path / "out/predictions.jsonl")
+    assert early["num_corrupt_frames"] == 0 < late["num_corrupt_frames"]
+    assert "1 video(s) are damaged" in caplog.text
+    assert f"video v7: {late['num_corrupt_frames']} frames" in caplog.text
+
+
+def test_one_line_per_cause_of_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    anno_path = videos_with(tmp_path, [TALK] * 8 + [marked("raise")])
+    for number in range(8):
+        (tmp_path / f"data/videos/{number}.npy").unlink()
+    assert main([*arguments(tmp_path, anno_path), f"--save_dir={tmp_path / 'out'}"]) == 1
+    said = capfd.readouterr().err
+    assert "35 questions of 9 video(s) have an error" in said
+    first, second = [line for line in said.split("\n") if line.startswith("  ")]
+    assert first.startswith("  32 questions of 8 video(s), first video 0, question 0: ")
+    assert "0.npy" in first and "--video_root" in first
+    assert second.startswith("  3 questions of 1 video(s), first video 8, question 1: ")
+    assert len([row for row in rows(tmp_path / "out/predictions.jsonl") if row["error"]]) == 35

@@ -17,7 +17,7 @@ TALK = [{"question": f"why {i}?", "answer": "so", "end_time": 9 + i} for i in ra
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
     server = JudgeServer()
-    monkeypatch.setenv("OPENAI_API_KEY", "a key")
+    monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))
     yield server
     server.close()
@@ -50,3 +50,11 @@ def test_a_judge_that_refuses_costs_the_exit_code_and_no_answer(tmp_path, judge)
     judge.behaviour = lambda prediction, number: NO
     assert main([*command(tmp_path, judge), "--only_eval"]) == 0
     assert json.loads((tmp_path / "out/results.json").read_text())["accuracy"] == 0.0
+
+
+def test_an_address_with_a_password_is_refused_before_it_is_written_down(tmp_path, judge, capsys):
+    url = judge.url.replace("//", "//me:hunter2@")
+    assert main([*command(tmp_path, judge), f"--base_url={url}"]) == 2
+    said = capsys.readouterr()
+    assert "OPENAI_API_KEY" in said.err and "hunter2" not in said.out + said.err
+    assert not (tmp_path / "out").exists()

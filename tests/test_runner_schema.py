@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,17 @@ def without(key: str) -> dict[str, Any]:
         (with_question(end_time=True), ["'end_time'", "finite number"]),
         (with_question(end_time=float("nan")), ["'end_time'", "finite number"]),
         (with_question(choices="REMOVE", answer=None), ["'answer'", "expected text"]),
+        (with_question(question="who\ud800?"), ["[1]", "'question'", "character 3", "surrogate"]),
+        (with_question(answer="\udfff"), ["[1]", "'answer'", "surrogate"]),
+        (with_question(choices=["green", "\ud800"]), ["[1]", "'choices'", "surrogate"]),
+        (with_question(task="\ud800"), ["[1]", "'task'", "surrogate"]),
+        (entry(video_path="\ud800.mp4"), ["'video_path'", "surrogate"]),
+        (entry(video_id="\ud800"), ["'video_id'", "surrogate"]),
+        ({"\ud800": 1}, ["'video_id'", "missing", "\\ud800"]),
+        (with_question(end_time=10**400), ["[1]", "'end_time'", "finite number", "401 digits"]),
+        (entry(fps=-(10**400)), ["'fps'", "finite number", "401 digits"]),
+        (entry(clip=[0, 10**400]), ["'clip'", "finite number"]),
+        (entry(video_id=10**400), ["'video_id'", "expected an integer or text", "401 digits"]),
     ],
 )
 def test_complaints_name_file_entry_and_field(tmp_path: Path, bad: Any, named: list[str]) -> None:
@@ -89,6 +101,34 @@ def test_files_that_are_no_annotations(tmp_path: Path, content: str, named: str)
     with pytest.raises(AnnotationError, match=named) as complaint:
         load_annotations(path)
     assert str(path) in str(complaint.value)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "-" + "9" * 5000])
+def test_a_number_that_python_refuses_to_read_is_named(tmp_path: Path, value: str) -> None:
+    path = write_annotations(tmp_path / "a.json", [ENTRY, with_question(end_time=77)])
+    path.write_text(path.read_text().replace("77", value))
+    with pytest.raises(AnnotationError, match=r"entry 1 .*\[1\], field 'end_time'.*5000 digits"):
+        load_annotations(path)
+
+
+@pytest.mark.parametrize("num_levels", [101, 2000, 200_000])
+@pytest.mark.parametrize(("left", "right"), [("[", "]"), ('{"a": ', "}")])
+@pytest.mark.parametrize("field", ["question", "subtitles"])
+def test_deep_nesting_is_named(
+    tmp_path: Path, num_levels: int, left: str, right: str, field: str
+) -> None:
+    """In any field: whether Python can read it depends on its version."""
+    path = write_annotations(tmp_path / "a.json", [ENTRY, with_question(**{field: 'DEEP, ["{'})])
+    deep = left * num_levels + "0" + right * num_levels
+    path.write_text(path.read_text().replace(json.dumps('DEEP, ["{'), deep))
+    with pytest.raises(AnnotationError, match=r"a.json, entry 1, field 'conversations': nested"):
+        load_annotations(path)
+
+
+def test_brackets_in_texts_are_no_nesting(tmp_path: Path) -> None:
+    text = "[[{" * 500 + '\\" \\'
+    path = write_annotations(tmp_path / "a.json", [with_question(question=text)])
+    assert load_annotations(path)[0].questions[1].question == text
 
 
 def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:

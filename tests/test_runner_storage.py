@@ -11,16 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_helpers import choice, rows, run_worker, videos_with
 
-from video_qa import run_folder
+from eval import files as eval_files
+from video_qa import atomic_file, run_folder
 from video_qa.annotations import Video, load_annotations
 from video_qa.atomic_file import write_text_atomically
 from video_qa.predictions import Prediction, PredictionLog, PredictionsError, read_predictions
 from video_qa.run_arguments import results_path
-from video_qa.run_folder import RunFolderError, open_run_folder
+from video_qa.run_folder import MARKER, REPORTS, RunFolderError, open_run_folder
 from video_qa.run_settings import RunSettings
 from video_qa.shards import shard, unfinished
 from video_qa.video_error import VideoError
 from video_qa.video_paths import locate_video
+
+FOREIGN = (*REPORTS, "results.csv", "predictions.jsonl", "config.json", "8_0.csv")
 
 
 def prediction(video: int = 0, question: int = 0, text: str = "A", **more: object) -> Prediction:
@@ -88,7 +91,7 @@ def test_an_atomic_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.M
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=r"cannot write .*results.csv: No space.*; make room"):
         write_text_atomically(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
@@ -120,13 +123,58 @@ def test_a_folder_of_other_settings_is_refused_with_what_differs(tmp_path: Path)
 
 
 def test_results_of_another_program_are_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "results.csv").write_text("made elsewhere")
-    with (
-        open_run_folder(tmp_path) as folder,
-        pytest.raises(RunFolderError, match=r"no config\.json"),
+    for name in FOREIGN:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / name).write_text("made elsewhere")
+        with pytest.raises(RunFolderError, match=rf"holds {name} but no .*--overwrite or not"):
+            open_run_folder(folder).__enter__()
+        assert [path.name for path in folder.iterdir()] == [name]
+
+
+def test_results_whose_settings_are_lost_are_not_continued(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path) as folder:
+        folder.results.touch()
+        with pytest.raises(RunFolderError, match=r"no config\.json.*--overwrite"):
+            folder.check_belongs_to({})
+        folder.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", MARKER}
+
+
+def test_overwriting_keeps_what_no_run_wrote(tmp_path: Path) -> None:
+    with open_run_folder(tmp_path) as folder:
+        for name in ("metrics_mine.json", "notes.txt", "eval_results_old.txt", "1_0.md"):
+            (tmp_path / name).touch()
+        kept = set(tmp_path.iterdir())
+        for name in (*REPORTS, "results.csv", "predictions.jsonl", "2_0.csv", "config.json"):
+            (tmp_path / name).touch()
+        folder.clear()
+    assert set(tmp_path.iterdir()) == kept
+
+
+def test_a_folder_from_before_there_were_markers_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"run_id": "r", "settings": {}}')
+    (tmp_path / "results.csv").touch()
+    with open_run_folder(tmp_path) as folder:
+        assert folder.marker.exists()
+
+
+def test_a_draft_is_never_written_through_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Known:
+        hex = "0" * 32
+
+    (tmp_path / "victim").write_text("old")
+    for module, write in (
+        (atomic_file, write_text_atomically),
+        (eval_files, eval_files.write_text),
     ):
-        folder.check_belongs_to({})
-    assert (tmp_path / "results.csv").exists()
+        monkeypatch.setattr(module, "uuid4", Known)
+        (tmp_path / f".x.{Known.hex}.tmp").symlink_to(tmp_path / "victim")
+        with pytest.raises(OSError, match="File exists"):
+            write(tmp_path / "x", "new")
+        assert (tmp_path / "victim").read_text() == "old" and not (tmp_path / "x").exists()
 
 
 def test_a_second_run_in_the_same_folder_is_refused(

@@ -158,7 +158,8 @@ def test_a_failing_engine_costs_the_rest_of_that_video(tmp_path: Path) -> None:
     anno_path = videos_with(tmp_path, [talk, [choice("d")]])
     assert run_worker(tmp_path, anno_path, tmp_path / "out") == SOME_QUESTIONS_FAILED
     errors = [row["error"] for row in rows(tmp_path / "out/1_0.jsonl")]
-    assert errors == [None, *["RuntimeError: the engine broke"] * 2, None]
+    broke = f"{tmp_path / 'data/videos/0.npy'}: RuntimeError: the engine broke"
+    assert errors == [None, broke, broke, None]
 
 
 @pytest.mark.parametrize("end_time", [-1, -0.001])
@@ -168,7 +169,7 @@ def test_a_question_before_the_first_frame_gets_an_error_row(
     anno_path = videos_with(tmp_path, [[choice("early", end_time), choice("fine", 0)]])
     assert run_worker(tmp_path, anno_path, tmp_path / "out") == SOME_QUESTIONS_FAILED
     early, fine = rows(tmp_path / "out/1_0.jsonl")
-    assert "before the first frame" in early["error"]
+    assert "before the first frame" in early["error"] and "0.npy: " in early["error"]
     assert fine["error"] is None and fine["num_frames"] == 1
 
 
@@ -198,7 +199,8 @@ def test_a_question_after_the_end_is_an_error_unless_answers_are_wanted(tmp_path
 def test_the_engines_own_message_reaches_the_rows(tmp_path: Path) -> None:
     anno_path = videos_with(tmp_path, [[choice("a")]])
     assert run_worker(tmp_path, anno_path, tmp_path / "out", "--kv_size=3") != 0
-    assert "one frame needs 4 visual tokens" in rows(tmp_path / "out/1_0.jsonl")[0]["error"]
+    error = rows(tmp_path / "out/1_0.jsonl")[0]["error"]
+    assert error.startswith(f"{tmp_path / 'data/videos/0.npy'}: one frame needs 4 visual tokens")
 
 
 @pytest.mark.parametrize(

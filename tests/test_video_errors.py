@@ -2,12 +2,15 @@
 
 import wave
 from fractions import Fraction
+from io import BytesIO
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
-from videos import frame_number, numbered_frames, write_video
+from videos import damaged_late, frame_number, numbered_frames, write_video
 
+from video_qa.frame_sources import stream_facts
 from video_qa.video_reader import VideoError, open_video
 
 
@@ -74,6 +77,44 @@ def test_other_containers_cut_in_the_middle(tmp_path, suffix, codec, first_part,
     frames = fails(path, r"damaged after \d\.\d+ s", sample_fps=2.0, sampling=sampling)
     found = [frame_number(frame) for frame in frames]
     assert len(found) > 8 and found == list(range(0, 5 * len(found), 5))
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_title_in_latin_1_does_not_matter(tmp_path, suffix):
+    path = write_video(tmp_path / f"v.{suffix}", numbered_frames(20), 10, title="CAFE DU MONDE")
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"CAFE DU MONDE", b"CAF\xc9 DU MONDE"))
+    assert path.read_bytes() != data
+    with open_video(path, 1.0) as stream:
+        assert [frame_number(f) for chunk in stream.take() for f in chunk.frames] == [0, 10]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "libx264"), ("avi", "mpeg4")])
+@pytest.mark.parametrize("sampling", ["timestamps", "released"])
+def test_frames_that_were_guessed_at_are_counted(tmp_path, suffix, codec, sampling):
+    path = damaged_late(tmp_path / f"v.{suffix}", codec)
+    counts = {}
+    for chunk_frames in (1, 7, 16):  # however far ahead the thread decodes
+        with open_video(path, 5.0, chunk_frames=chunk_frames, sampling=sampling) as stream:
+            for chunk in stream.take():
+                end_index = chunk.start_index + len(chunk.frames)
+                count = stream.num_corrupt_frames
+                assert counts.setdefault(end_index, count) == count
+    assert counts[25] == 0 < counts[50] <= 50
+
+
+def test_a_sound_video_has_no_corrupt_frame(video):
+    with open_video(video, 5.0) as stream:
+        assert sum(len(chunk.frames) for chunk in stream.take()) == 50
+        assert stream.num_corrupt_frames == 0
+
+
+def test_reading_that_fails_before_the_first_frame(video, monkeypatch):
+    def refuse(container, stream):
+        raise av.InvalidDataError(1, "Invalid data found when processing input")
+
+    monkeypatch.setattr(stream_facts, "_first_packets", refuse)
+    fails(video, "reading fails: Invalid data")
 
 
 def test_damage_after_stop_index_does_not_matter(video):
@@ -167,6 +208,20 @@ def test_folder_with_a_broken_image(tmp_path):
         next(video.take())
 
 
+@pytest.mark.parametrize(("position", "byte"), [(11, 0), (36, 0)])
+def test_folder_with_a_damaged_png(tmp_path, position, byte):
+    file = BytesIO()
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(file, "png")
+    data = bytearray(file.getvalue())
+    data[position] = byte
+    (tmp_path / "1.png").write_bytes(data)
+    with (
+        open_video(tmp_path, 1.0, folder_fps=1) as video,
+        pytest.raises(VideoError, match=r"1\.png: not a readable image"),
+    ):
+        next(video.take())
+
+
 @pytest.mark.parametrize(
     "array",
     [
@@ -186,6 +241,17 @@ def test_array_of_wrong_shape_or_type(tmp_path, array):
 def test_array_file_that_is_none(tmp_path, content):
     (tmp_path / "v.npy").write_bytes(content)
     fails(tmp_path / "v.npy", "not a readable .npy array")
+
+
+@pytest.mark.parametrize(
+    ("header", "damaged"), [(b"{'descr'", b"\xd7'descr'"), (b"|u1", b"|01"), (b" 3)", b"-3)")]
+)
+def test_array_file_with_a_damaged_header(tmp_path, header, damaged):
+    path = tmp_path / "v.npy"
+    np.save(path, np.zeros((3, 4, 5, 3), np.uint8))
+    assert header in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(header, damaged))
+    fails(path, "not a readable .npy array")
 
 
 def test_array_of_objects_is_not_unpickled(tmp_path):

@@ -17,7 +17,7 @@ class WatchedSource:
     """Counts frames made and frames alive; fails at `fail_at`."""
 
     def __init__(self, num_frames=50, fail_at=None):
-        self.duration_seconds = None
+        self.duration_seconds, self.num_corrupt = None, 0
         self.num_frames, self.fail_at = num_frames, fail_at
         self.made, self.alive, self.most_alive = 0, 0, 0
         self.closed = False

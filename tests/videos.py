@@ -52,6 +52,7 @@ def write_video(
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
+    title: str | None = None,
 ) -> Path:
     """Encode uint8 RGB frames; `stamps` are presentation stamps in `time_base` (default 1 / fps).
 
@@ -59,6 +60,8 @@ def write_video(
     everywhere. Any container that PyAV knows by its suffix.
     """
     with av.open(str(path), "w", options=container_options or {}) as container:
+        if title is not None:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=Fraction(fps))
         stream.codec_context.time_base = time_base or 1 / Fraction(fps)
         stream.pix_fmt = pixel_format
@@ -74,6 +77,18 @@ def write_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return Path(path)
+
+
+def damaged_late(path: Path, codec: str) -> Path:
+    """A video of 10 s whose packets are overwritten from second 6 to 6.5: guesses, no errors."""
+    write_video(path, numbered_frames(100), 10, codec=codec, b_frames=0)
+    with av.open(str(path)) as container:
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size][60:65]
+    data = bytearray(path.read_bytes())
+    for position, size in packets:
+        data[position + size // 2 : position + size] = bytes([0x55] * (size - size // 2))
+    path.write_bytes(data)
+    return path
 
 
 def _encoder_options(codec: str) -> dict[str, str]:

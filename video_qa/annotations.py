@@ -7,7 +7,6 @@ know are ignored.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from video_qa.json_fields import AnnotationError, JsonFields, shown
+from video_qa.json_text import NestingError, read_json
 from video_qa.prompts import LETTERS
 
 logger = logging.getLogger(__name__)
@@ -89,11 +89,13 @@ def load_annotations(path: str | Path, kind: str | None = None) -> tuple[Video, 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise AnnotationError(f"no annotation file at {path}; give one with --anno_path") from None
     except OSError as error:
         raise AnnotationError(f"cannot read the annotation file {path}: {error}") from error
+    except NestingError as error:
+        raise AnnotationError(f"{path}, {error}") from error
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError
         raise AnnotationError(f"{path} is not valid JSON: {error}") from error
 
@@ -103,6 +105,8 @@ def _parse_video(value: Any, index: int, path: str, kind: str | None) -> Video:
     video_id = fields.required("video_id")
     if isinstance(video_id, bool) or not isinstance(video_id, int | str):
         raise fields.failure("video_id", f"expected an integer or text, got {shown(video_id)}")
+    if isinstance(video_id, str):
+        fields.check_text("video_id", video_id)
     fields.where += f" (video_id {video_id!r})"
     folder_fps = fields.number_or_none("fps")
     if folder_fps is not None and folder_fps <= 0:
@@ -152,6 +156,7 @@ def _parse_choices(fields: JsonFields) -> tuple[str, ...] | None:
     for value in values:
         if not isinstance(value, str):
             raise fields.failure("choices", f"expected a list of texts, found {shown(value)}")
+        fields.check_text("choices", value)
     return tuple(values)
 
 
@@ -161,6 +166,7 @@ def _parse_answer(fields: JsonFields, choices: Sequence[str] | None) -> str | No
         return None
     if not isinstance(value, str):
         raise fields.failure("answer", f"expected text, got {shown(value)}")
+    fields.check_text("answer", value)
     if choices is not None and value not in choices:
         raise fields.failure("answer", f"{value!r} is not among the choices {list(choices)}")
     return value

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
+
+DRAFT = re.compile(r"\..+\.[0-9a-f]{32}\.tmp")
+REMEDY = "make room, or choose a place that can be written, and run the same command again"
+
+
+class WriteError(OSError):
+    """A file cannot be written; the message names it and says what to do."""
 
 
 def write_text_atomically(path: Path, text: str) -> None:
     """Write ``text`` beside ``path`` and rename it into place once it is safely on the disk.
 
     Raises:
-        OSError: the folder is not writable or the disk is full; ``path`` is then unchanged.
+        WriteError: the folder is not writable or the disk is full; ``path`` is then unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        with draft.open("x", encoding="utf-8", newline="") as file:  # x: never through a link
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(draft, path)
+    except OSError as error:
+        raise WriteError(f"cannot write {path}: {error.strerror or error}; {REMEDY}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
+
+
+def drafts_in(folder: Path) -> Iterator[Path]:
+    """What killed processes left of files that they were writing atomically, here or in `eval`."""
+    return (path for path in folder.rglob(".*.tmp") if DRAFT.fullmatch(path.name))

@@ -17,6 +17,7 @@ from video_qa.annotations import Question, Video
 from video_qa.predictions import Prediction
 from video_qa.question_times import QuestionError, last_stop_index, lateness, stop_index
 from video_qa.run_settings import RunSettings
+from video_qa.video_error import VideoError
 from video_qa.video_paths import locate_video
 from video_qa.video_reader import VideoStream, open_video
 
@@ -116,7 +117,7 @@ class BaseVQA(ABC):
             self.remember(question, stored_answer)
             return None
         answer = self.ask(question)
-        return self._prediction(video, index, answer, stream.next_index)
+        return self._prediction(video, index, answer, stream)
 
     def _watch_up_to(self, video: Video, question: Question, stream: VideoStream) -> None:
         sample_fps, duration = self.settings.sample_fps, stream.duration_seconds
@@ -131,7 +132,9 @@ class BaseVQA(ABC):
             raise QuestionError(f"{problem}; --late_questions answer asks at its end instead")
         logger.warning("video %s: %s, asked at its end", video.video_id, problem)
 
-    def _prediction(self, video: Video, index: int, answer: Answer, num_frames: int) -> Prediction:
+    def _prediction(
+        self, video: Video, index: int, answer: Answer, stream: VideoStream
+    ) -> Prediction:
         question = video.questions[index]
         correct_letter = question.correct_letter
         return Prediction(
@@ -139,17 +142,21 @@ class BaseVQA(ABC):
             prediction=answer.text,
             letter=answer.letter,
             correct=None if correct_letter is None else answer.letter == correct_letter,
-            num_frames=num_frames,
+            num_frames=stream.next_index,
+            num_corrupt_frames=stream.num_corrupt_frames,
             timing=answer.timing,
         )
 
     def _failure(self, video: Video, index: int, error: Exception) -> Prediction:
         text = str(error) or repr(error)
-        known = isinstance(error, ValueError)
+        if not isinstance(error, ValueError):
+            text = f"{type(error).__name__}: {text}"
+        if not isinstance(error, VideoError):  # which names the file itself
+            text = f"{video.video_path}: {text}"
         return Prediction(
             **self._identity(video, index),
             correct=None if video.questions[index].choices is None else False,
-            error=text if known else f"{type(error).__name__}: {text}",
+            error=text,
         )
 
     def _identity(self, video: Video, index: int) -> dict[str, Any]:

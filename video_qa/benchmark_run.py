@@ -62,8 +62,9 @@ def run_inference(plan: RunPlan, folder: RunFolder) -> RunOutcome:
     """
     identity = run_identity(plan.settings, plan.anno_path, plan.devices[0].name)
     run_id = fingerprint(identity)
-    folder.check_belongs_to(identity)
+    open_folder(plan, folder, identity, run_id)
     answered = answer_texts(folder.merge_shards(run_id))
+    folder.take_engine_description()  # of a run that was killed
     pending = unfinished(plan.videos, answered)
     num_workers = min(plan.num_chunks, len(pending))
     shards = [shard(pending, num_workers, i, plan.debug) for i in range(num_workers)]
@@ -78,7 +79,7 @@ def run_inference(plan: RunPlan, folder: RunFolder) -> RunOutcome:
             complaints = run_workers(tasks, len(wanted), num_answered, folder.lock_descriptor)
         finally:
             predictions = folder.merge_shards(run_id)
-        add_engine_description(folder)
+        folder.take_engine_description()
     else:
         predictions = folder.merge_shards(run_id)
     missing = [key for key in wanted if key not in predictions]
@@ -133,6 +134,19 @@ def threads_per_worker(num_workers: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_workers))}
 
 
+def open_folder(
+    plan: RunPlan, folder: RunFolder, identity: Mapping[str, object], run_id: str
+) -> None:
+    """Check that the folder is this run's, and say so in it before anything else lies there.
+
+    Raises:
+        RunFolderError: it holds another run.
+    """
+    folder.check_belongs_to(identity)
+    if not folder.config.exists():
+        describe_run(plan, folder, identity, run_id)
+
+
 def describe_run(
     plan: RunPlan, folder: RunFolder, identity: Mapping[str, object], run_id: str
 ) -> None:
@@ -155,10 +169,3 @@ def describe_run(
     )
     devices = [device.cuda_visible_devices or device.name for device in plan.devices]
     folder.write_json(folder.environment, describe_environment(devices))
-
-
-def add_engine_description(folder: RunFolder) -> None:
-    """Move what a worker wrote about its engine into config.json."""
-    described = folder.take_engine_description()
-    if described is not None:
-        folder.write_json(folder.config, folder.read_config() | {"engine": described})

@@ -25,6 +25,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from video_qa.annotations import Video
 from video_qa.benchmark_run import RunPlan
 from video_qa.benchmarks import DATASETS
 from video_qa.comparison.arguments import parser
@@ -38,12 +39,15 @@ from video_qa.comparison.finished import (
 from video_qa.comparison.plan import ComparedRun
 from video_qa.comparison.report import write_report
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
+from video_qa.model_checks import check_model
 from video_qa.model_registry import check_names, model_name
+from video_qa.outcome_lines import corruption_lines, failure_lines
 from video_qa.run_arguments import plan_run, results_path
 from video_qa.run_folder import RunFolder, open_run_folder
 from video_qa.shards import question_keys
 from video_qa.termination import exit_code
 
+logger = logging.getLogger(__name__)
 Plans = Mapping[ComparedRun, RunPlan]
 SCORERS = {"general", "words"}
 """Evaluators whose verdict on a row needs nothing but the row."""
@@ -65,7 +69,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         else:
             outcome = execute(plans, out, arguments.overwrite)
             refused = {_name(run): reason for run, reason in outcome.refused.items()}
-            code = _complain(outcome)
+            code = _complain(outcome, plan.videos)
             if outcome.missing:
                 return code
         own = [run.folder for run in plans if _name(run) not in refused]
@@ -95,18 +99,25 @@ def _publish(
     return 0
 
 
-def _complain(outcome: Outcome) -> int:
+def _complain(outcome: Outcome, videos: Sequence[Video]) -> int:
     """Print what went wrong; the exit code."""
     lines = list(outcome.complaints)
     lines += [f"{run.label}: {reason}" for run, reason in outcome.refused.items()]
     for run, found in outcome.predictions.items():
-        errors = [prediction.error for prediction in found.values() if prediction.error]
-        if errors:
-            lines.append(f"{run.label}: {len(errors)} questions have an error, e.g. {errors[0]}")
+        num_errors = sum(prediction.error is not None for prediction in found.values())
+        if num_errors:
+            causes = failure_lines(found.values(), videos)
+            lines.append(
+                "\n".join([f"{run.label}: {num_errors} questions have an error:", *causes])
+            )
     for run, count in outcome.missing.items():
         lines.append(f"{run.label}: {count} questions were not reached")
     for line in lines:
         print(f"FAILED: {line}", file=sys.stderr)
+    for line in corruption_lines(
+        p for found in outcome.predictions.values() for p in found.values()
+    ):
+        logger.warning(line)
     if outcome.missing:
         print("no report yet; the same command answers the rest", file=sys.stderr)
     return 1 if lines else 0
@@ -123,6 +134,7 @@ def _plans(arguments: argparse.Namespace) -> Plans:
         for kv_size in dict.fromkeys(arguments.kv_sizes):
             settings = replace(plan.settings, policy=policy, kv_size=kv_size)
             check_names(settings)
+            check_model(settings)
             path = results_path(parent, arguments.sample_fps, kv_size, policy, arguments.profile)
             own = replace(plan, settings=settings)
             found[compared_run(own, path)] = own

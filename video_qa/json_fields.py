@@ -27,7 +27,7 @@ class JsonFields:
 
     def required(self, key: str) -> Any:
         if key not in self._value:
-            present = ", ".join(sorted(self._value)) or "none"
+            present = _printable(", ".join(sorted(self._value))) or "none"
             raise self.failure(key, f"missing (fields present: {present})")
         return self._value[key]
 
@@ -35,7 +35,19 @@ class JsonFields:
         value = self.required(key)
         if not isinstance(value, str) or not value.strip():
             raise self.failure(key, f"expected text, got {shown(value)}")
+        self.check_text(key, value)
         return value
+
+    def check_text(self, key: str, value: str) -> None:
+        """Refuse a text that no file can hold, before an answer to it is lost."""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise self.failure(
+                key,
+                f"character {error.start} is half of a surrogate pair, which is no character: "
+                f"{shown(value)}",
+            ) from None
 
     def text_or_none(self, key: str) -> str | None:
         return self.text(key) if self.has(key) else None
@@ -58,5 +70,10 @@ class JsonFields:
 
 def shown(value: Any) -> str:
     """A value as it may stand in a message: its type and at most 80 characters of it."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = _printable(json.dumps(value, ensure_ascii=False, default=str))
     return f"{type(value).__name__} {text if len(text) <= 80 else text[:77] + '...'}"
+
+
+def _printable(text: str) -> str:
+    """Halves of surrogate pairs, which no terminal can show, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()

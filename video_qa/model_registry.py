@@ -34,17 +34,23 @@ def check_names(settings: RunSettings) -> None:
 def model_path(model: str) -> str:
     """The checkpoint of a model key; a folder or a hub id (``owner/name``) stands for itself.
 
+    Of a key whose checkpoint is missing the place where it should be.
+
     Raises:
         SettingsError: neither a key nor an existing folder nor of the form of a hub id.
     """
     entry = _entry(model)
     if entry is not None:
-        return entry.path
+        return entry.folder() or entry.path
     if Path(model).is_dir() or _looks_like_hub_id(model):
         return model
+    from inference.registry import entry_of
+
+    known = entry_of(model)
+    advice = "" if known is None else f"; {known.advice(model)}"
     raise SettingsError(
         f"unknown model '{model}': expected one of {', '.join(model_keys())}, "
-        "or a folder or hub id with a checkpoint"
+        f"or a folder or hub id with a checkpoint{advice}"
     )
 
 

@@ -12,9 +12,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from video_qa.atomic_file import write_text_atomically
+from video_qa.atomic_file import REMEDY, write_text_atomically
 
 logger = logging.getLogger(__name__)
+
+LATER_FIELDS = ("num_corrupt_frames",)
+"""Absent from predictions that earlier versions wrote."""
 
 Key = tuple[int, int]  # (index of the video in the annotation file, index of the question in it)
 
@@ -33,6 +36,7 @@ class Prediction:
         letter: the letter read out of it; None for open-ended questions.
         correct: whether that letter is the right one; None for open-ended questions.
         num_frames: frames of the video seen before the answer.
+        num_corrupt_frames: frames decoded for them that were damaged and had to be guessed at.
         timing: seconds and token counts of the answer, as the engine measured them.
     """
 
@@ -47,6 +51,7 @@ class Prediction:
     correct_letter: str | None = None
     correct: bool | None = None
     num_frames: int = 0
+    num_corrupt_frames: int = 0
     error: str | None = None
     timing: Mapping[str, Any] = field(default_factory=dict)
 
@@ -64,7 +69,10 @@ class Prediction:
     def from_json(cls, line: str) -> Prediction:
         """The inverse of ``to_json``. Raises ValueError, TypeError or KeyError on anything else."""
         values = json.loads(line)
-        own = {f.name: values.pop(f.name) for f in fields(cls) if f.name != "timing"}
+        names = [f.name for f in fields(cls) if f.name != "timing"]
+        own = {
+            name: values.pop(name) for name in names if name in values or name not in LATER_FIELDS
+        }
         return cls(**own, timing=values)
 
 
@@ -96,8 +104,7 @@ class PredictionLog:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise PredictionsError(
-                f"cannot write to {self._path}: {error}. Answers written before are kept: "
-                "make room and run the same command again"
+                f"cannot write to {self._path}: {error}. Answers written before are kept: {REMEDY}"
             ) from error
 
     def __enter__(self) -> PredictionLog:

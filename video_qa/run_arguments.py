@@ -11,6 +11,7 @@ from video_qa import devices as device_choice
 from video_qa.annotations import load_annotations
 from video_qa.benchmark_run import RunPlan
 from video_qa.benchmarks import DATASETS
+from video_qa.model_checks import check_model
 from video_qa.model_registry import check_names, model_keys, model_name, num_devices
 from video_qa.run_settings import RunSettings, SettingsError, add_settings_arguments
 from video_qa.worker import boolean
@@ -48,12 +49,17 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     add("--devices", "--device", help=f"{device_choice.HELP}; default: all GPUs, else cpu")
     add("--limit", type=int, help="only the first LIMIT videos")
-    add("--overwrite", action="store_true", help="throw away what the results folder holds")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="throw away what an earlier run wrote there",
+    )
     add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
     add("--save_dir", type=Path, help="results folder, instead of one below --results_root")
     add("--skip_judge", action="store_true", help="do not judge open-ended answers now")
     add("--judge_model", help="passed on to eval/eval_open_ended.py")
-    add("--base_url", help="passed on to eval/eval_open_ended.py")
+    judge = "passed on to eval/eval_open_ended.py, whose key is OPENAI_API_KEY"
+    add("--base_url", help=judge)
     add_settings_arguments(built)
     return built
 
@@ -86,7 +92,8 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
     """Check everything that can be checked before anything is started.
 
     Raises:
-        SettingsError, AnnotationError, DeviceError: each names what is wrong and what is known.
+        SettingsError, AnnotationError, DeviceError, ModelLoadError: each names what
+            is wrong and what is known.
     """
     benchmark = DATASETS[arguments.dataset]
     arguments.streaming = benchmark.streaming
@@ -99,12 +106,14 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
     if arguments.video_root is not None and not arguments.video_root.is_dir():
         raise SettingsError(f"--video_root {arguments.video_root} is not a folder")
     anno_path = arguments.anno_path or Path(benchmark.annotation_file)
+    videos = load_annotations(anno_path, benchmark.kind)[: arguments.limit]
+    check_model(settings)
     return RunPlan(
         settings=settings,
         dataset=arguments.dataset,
         kind=benchmark.kind,
         anno_path=anno_path,
-        videos=load_annotations(anno_path, benchmark.kind)[: arguments.limit],
+        videos=videos,
         devices=_devices(arguments.devices, num_devices(arguments.model)),
         num_chunks=arguments.num_chunks,
         video_root=arguments.video_root,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from video_qa.atomic_file import write_text_atomically
+from video_qa.atomic_file import drafts_in, write_text_atomically
 from video_qa.predictions import (
     Key,
     Prediction,
@@ -26,7 +26,16 @@ from video_qa.shards import PREDICTIONS_FILE
 logger = logging.getLogger(__name__)
 
 LOCK_PATIENCE_SECONDS = 10.0
-REPORTS = ("metrics*.json", "eval_results*.txt", "submission.csv", "results.json")
+MARKER = ".hermes-run"
+"""A folder with this file was made by this program, which may delete its own files in it."""
+REPORTS = (
+    "metrics.json",
+    "eval_results.txt",
+    "eval_results_videomme.txt",
+    "eval_results_words.txt",
+    "submission.csv",
+    "results.json",
+)
 SHARD_FILE = re.compile(r"\d+_\d+\.(jsonl|csv|engine\.json)")
 
 
@@ -44,6 +53,32 @@ class RunFolder:
         self.config = path / "config.json"
         self.environment = path / "environment.json"
         self.logs = path / "logs"
+        self.marker = path / MARKER
+
+    def check_own(self) -> None:
+        """Refuse a folder whose files would be overwritten although no run wrote them.
+
+        Raises:
+            RunFolderError: names the files.
+        """
+        if self.marker.exists() or _is_run_config(self.config):
+            return
+        own = (self.results, self.predictions, self.config, self.environment)
+        named = [*own, *(self.path / name for name in REPORTS)]
+        tables = [p for p in self.shard_files(".csv") if not p.with_suffix(".jsonl").exists()]
+        if foreign := [path.name for path in (*named, *tables) if path.exists()]:
+            raise RunFolderError(
+                f"{self.path} holds {', '.join(foreign)} but no {MARKER} and no config.json of a "
+                "run, so they were not made by this program and are left alone, --overwrite or "
+                "not; move them, or choose another --results_root or --save_dir"
+            )
+
+    def claim(self) -> None:
+        """Mark the folder as ours and remove what killed processes were writing in it."""
+        for draft in list(drafts_in(self.path)):
+            draft.unlink(missing_ok=True)
+        if not self.marker.exists():
+            write_text_atomically(self.marker, "Written by video_qa; --overwrite empties it.\n")
 
     def shard_files(self, ending: str) -> list[Path]:
         """Files that workers wrote, such as ``8_0.jsonl``."""
@@ -81,16 +116,12 @@ class RunFolder:
 
     def clear(self) -> None:
         """Remove everything an earlier run wrote, except the judge's cache of verdicts."""
-        for path in (self.predictions, self.config, self.environment):
-            path.unlink(missing_ok=True)
         self.clear_reports()
-        _remove(self.shard_files(""))
+        _remove([*self.shard_files(""), self.predictions, self.environment, self.config])
 
     def clear_reports(self) -> None:
         """Remove the merged table and all that was computed from it: it is about to change."""
-        self.results.unlink(missing_ok=True)
-        for pattern in REPORTS:
-            _remove(list(self.path.glob(pattern)))
+        _remove([self.results, *(self.path / name for name in REPORTS)])
 
     def merge_shards(self, run_id: str) -> dict[Key, Prediction]:
         """Move what workers left behind into ``predictions.jsonl``; returns all predictions.
@@ -104,15 +135,16 @@ class RunFolder:
         shards = self.shard_files(".jsonl")
         merged = read_predictions([self.predictions, *shards], run_id)
         write_predictions(self.predictions, merged.values())
-        _remove([*shards, *(path.with_suffix(".csv") for path in shards)])
+        _remove([*self.shard_files(".csv"), *shards])  # tables are made of what is merged
         return merged
 
-    def take_engine_description(self) -> dict[str, Any] | None:
-        """What a worker wrote about its engine (``model.describe()``), removed from the folder."""
+    def take_engine_description(self) -> None:
+        """Move what a worker wrote about its engine (``model.describe()``) into config.json."""
         paths = self.shard_files(".engine.json")
-        described = json.loads(paths[0].read_text(encoding="utf-8")) if paths else None
+        if paths and self.config.exists():
+            described = json.loads(paths[0].read_text(encoding="utf-8"))
+            self.write_json(self.config, self.read_config() | {"engine": described})
         _remove(paths)
-        return described
 
 
 @contextlib.contextmanager
@@ -122,8 +154,9 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
     Workers inherit the lock, so it is free only when the last of them has ended.
 
     Raises:
-        RunFolderError: not writable, or another run is writing to it.
+        RunFolderError: not writable, files of others in it, or another run is writing to it.
     """
+    RunFolder(path, -1).check_own()
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = (path / ".lock").open("a")
@@ -134,7 +167,9 @@ def open_run_folder(path: Path) -> Iterator[RunFolder]:
         ) from error
     with lock:
         _acquire(lock.fileno(), path)
-        yield RunFolder(path, lock.fileno())
+        folder = RunFolder(path, lock.fileno())
+        folder.claim()
+        yield folder
 
 
 def _acquire(descriptor: int, path: Path) -> None:
@@ -151,6 +186,15 @@ def _acquire(descriptor: int, path: Path) -> None:
         except OSError as error:
             logger.warning("%s cannot be locked (%s); start no second run there", path, error)
             return
+
+
+def _is_run_config(path: Path) -> bool:
+    """Whether a run wrote this config.json (before there were markers)."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"run_id", "settings"} <= set(content)
 
 
 def _remove(paths: list[Path]) -> None:

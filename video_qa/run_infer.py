@@ -22,13 +22,15 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from video_qa.annotations import Video
 from video_qa.benchmark_run import RunOutcome, run_inference
 from video_qa.benchmarks import DATASETS
+from video_qa.outcome_lines import corruption_lines, failure_lines
 from video_qa.run_arguments import parser, plan_run, results_folder
 from video_qa.run_folder import RunFolderError, open_run_folder
 from video_qa.termination import exit_code
 
-SHOWN_FAILURES = 10
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     path = results_folder(arguments)
     print(f"Execute {arguments.dataset} evaluation", flush=True)
+    if arguments.base_url is not None:  # before it stands in environment.json
+        importlib.import_module("eval.judge_access").check_base_url(arguments.base_url)
     if arguments.only_eval:
         return _evaluate(arguments, path)
     plan = plan_run(arguments)
@@ -48,30 +52,29 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.overwrite:
             folder.clear()
         outcome = run_inference(plan, folder)
-        inference_code = _report(outcome, path)
+        inference_code = _report(outcome, plan.videos, path)
         if outcome.missing:
             return inference_code
         return max(inference_code, _evaluate(arguments, path))
 
 
-def _report(outcome: RunOutcome, path: Path) -> int:
+def _report(outcome: RunOutcome, videos: Sequence[Video], path: Path) -> int:
     failed = outcome.failed
     answered = len(outcome.predictions) - len(failed)
     print(f"{answered} questions answered; results in {path}")
     for complaint in outcome.complaints:
         print(f"FAILED: {complaint}", file=sys.stderr)
     if failed:
-        videos = {prediction.video_index for prediction in failed}
+        num_videos = len({prediction.video_index for prediction in failed})
         print(
-            f"FAILED: {len(failed)} questions of {len(videos)} video(s) have an error instead of "
+            f"FAILED: {len(failed)} questions of {num_videos} video(s) have an error instead of "
             "an answer (column 'error'; the same command tries them again):",
             file=sys.stderr,
         )
-    for prediction in failed[:SHOWN_FAILURES]:
-        where = f"video {prediction.video_id}, question {prediction.question_index}"
-        print(f"  {where}: {prediction.error}", file=sys.stderr)
-    if len(failed) > SHOWN_FAILURES:
-        print(f"  ... and {len(failed) - SHOWN_FAILURES} more", file=sys.stderr)
+    for line in failure_lines(failed, videos):
+        print(line, file=sys.stderr)
+    for line in corruption_lines(outcome.predictions.values()):
+        logger.warning(line)
     if outcome.missing:
         print(
             f"FAILED: {len(outcome.missing)} questions were not reached, so results.csv was not "

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from video_qa.atomic_file import REMEDY
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -24,7 +29,8 @@ def exit_code(command: Callable[[], int]) -> int:
         with termination_as_interrupt():
             return command()
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        remedy = f"; {REMEDY}" if getattr(error, "errno", None) in DISK_FULL else ""
+        print(f"error: {error}{remedy}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("stopped; the same command continues", file=sys.stderr)

@@ -16,7 +16,7 @@ from types import TracebackType
 import numpy as np
 
 from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources import open_source
+from video_qa.frame_sources import FrameSource, open_source
 from video_qa.prefetch import Prefetcher
 from video_qa.sampling import exact
 from video_qa.video_error import VideoError
@@ -40,16 +40,21 @@ class FrameChunk:
 
 
 class VideoStream:
-    """An open video. Made by `open_video`; a context manager, because a thread decodes ahead."""
+    """An open video. Made by `open_video`; a context manager, because a thread decodes ahead.
+
+    `num_corrupt_frames`: of the frames decoded for what has been handed out, those that the file's
+    damage forced FFmpeg to guess at (H.264 and MPEG-4; other decoders notice less).
+    """
 
     def __init__(self, request: FrameRequest, backend: str, chunk_frames: int) -> None:
         source = open_source(request, backend)
         self.duration_seconds: float | None = source.duration_seconds
         self.next_index = 0
+        self.num_corrupt_frames = 0
         self._closed = False
         self._request = request
         self._chunk_frames = chunk_frames
-        self._decoder = Prefetcher(source.frames(), capacity=chunk_frames)
+        self._decoder = Prefetcher(_with_damage(source), capacity=chunk_frames)
 
     def take(self, stop_index: int | None = None) -> Iterator[FrameChunk]:
         """Sampled frames [next_index, stop_index) in chunks; to the end when stop_index is None.
@@ -97,17 +102,24 @@ class VideoStream:
         self.close()
 
     def _assemble(self, num_frames: int) -> FrameChunk:
-        first = self._decoder.take()
+        first, self.num_corrupt_frames = self._decoder.take()
         frames = np.empty((num_frames, *first.shape), np.uint8)
         frames[0] = first
         for row in range(1, num_frames):  # one by one: each frame is freed once it is copied
-            frames[row] = self._decoder.take()
+            frames[row], self.num_corrupt_frames = self._decoder.take()
         return FrameChunk(frames, self._times(num_frames), self.next_index)
 
     def _times(self, num_frames: int) -> np.ndarray:
         start, rate = exact(self._request.start_seconds), exact(self._request.sample_fps)
         indices = range(self.next_index, self.next_index + num_frames)
         return np.array([float(start + index / rate) for index in indices], np.float64)
+
+
+def _with_damage(source: FrameSource) -> Iterator[tuple[np.ndarray, int]]:
+    """Frames with the number of corrupt ones so far, before the thread decodes further ahead."""
+    for frame in source.frames():
+        yield frame, source.num_corrupt
+        del frame  # or it would live here until the next one is decoded
 
 
 def open_video(

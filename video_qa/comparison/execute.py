@@ -13,8 +13,8 @@ from pathlib import Path
 
 from video_qa.benchmark_run import (
     RunPlan,
-    add_engine_description,
     describe_run,
+    open_folder,
     threads_per_worker,
 )
 from video_qa.comparison.plan import ComparedRun, WatchPlan, deal_out, retention_video
@@ -29,6 +29,7 @@ from video_qa.worker_pool import WorkerTask, run_workers
 logger = logging.getLogger(__name__)
 
 WORKER_SCRIPT = Path(__file__).with_name("worker.py")
+PLAN_FILE = "plan.json"
 OUTPUTS = ("comparison.csv", "comparison.json", "comparison.md", "report.html")
 
 
@@ -60,6 +61,7 @@ def execute(plans: Mapping[ComparedRun, RunPlan], out: RunFolder, overwrite: boo
         folders = {run: stack.enter_context(open_run_folder(run.folder)) for run in runs}
         for run, folder in folders.items():
             _open(run, plans[run], folder, overwrite)
+        _remove_progress(out.path)
         recorded = retention_video(plan.videos, plan.settings.sample_fps)
         shards = deal_out(runs, plan.videos, recorded, plan.num_chunks)
         complaints: list[str] = []
@@ -91,14 +93,15 @@ def _open(run: ComparedRun, plan: RunPlan, folder: RunFolder, overwrite: bool) -
     if overwrite:
         folder.clear()
         (folder.path / "retention.json").unlink(missing_ok=True)
-    folder.check_belongs_to(_identity(plan))
+    open_folder(plan, folder, _identity(plan), run.run_id)
     folder.merge_shards(run.run_id)
+    folder.take_engine_description()  # of a comparison that was killed
 
 
 def _watch(
     watch: WatchPlan, plan: RunPlan, out: RunFolder, folders: Mapping[ComparedRun, RunFolder]
 ) -> list[str]:
-    path = out.path / "plan.json"
+    path = out.path / PLAN_FILE
     watch.write(path)
     out.logs.mkdir(exist_ok=True)
     tasks = [_task(watch, plan, path, worker) for worker in range(len(watch.shards))]
@@ -107,12 +110,16 @@ def _watch(
     try:
         return run_workers(tasks, len(wanted) * len(watch.runs), num_answered, out.lock_descriptor)
     finally:
-        path.unlink(missing_ok=True)
-        for task in tasks:
-            task.predictions_path.unlink(missing_ok=True)
+        _remove_progress(out.path)
         for run, folder in folders.items():
             folder.merge_shards(run.run_id)
-            add_engine_description(folder)
+            folder.take_engine_description()
+
+
+def _remove_progress(out: Path) -> None:
+    """What the workers of this comparison read and wrote beside it, or those of one killed."""
+    for path in (out / PLAN_FILE, *out.glob("*_*.progress")):
+        path.unlink(missing_ok=True)
 
 
 def _task(watch: WatchPlan, plan: RunPlan, path: Path, worker: int) -> WorkerTask:

@@ -37,7 +37,7 @@ class Lane(HermesVQA):
         self._attempt(lambda: self._see(chunk, features))
 
     def turn(
-        self, video: Video, index: int, num_frames: int, stored_answer: str | None
+        self, video: Video, index: int, stream: VideoStream, stored_answer: str | None
     ) -> Prediction | None:
         """Answer question `index`, or enter the answer stored earlier into the dialogue."""
         question = video.questions[index]
@@ -47,7 +47,7 @@ class Lane(HermesVQA):
         answer = self._attempt(lambda: self.ask(question))
         if self._error is not None or answer is None:
             return self._failure(video, index, self._error or RuntimeError("no answer"))
-        return self._prediction(video, index, answer, num_frames)
+        return self._prediction(video, index, answer, stream)
 
     def failure(
         self, video: Video, index: int, stored_answer: str | None, error: Exception
@@ -145,7 +145,7 @@ class SharedWatch(BaseVQA):
             return
         for lane in self.lanes:
             stored = answered[lane].get(index)
-            if prediction := lane.turn(video, index, stream.next_index, stored):
+            if prediction := lane.turn(video, index, stream, stored):
                 yield lane, prediction
 
     def _failures(

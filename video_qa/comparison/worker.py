@@ -13,7 +13,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def watch_shard(plan: WatchPlan, arguments: argparse.Namespace) -> int:
         failed = bool(refused)
         for lane, prediction in _predictions(shared, lanes, videos, plan.retention_index):
             logs[lane].append(prediction)
-            progress.write(f"{lane.run_id} {prediction.key}\n")
+            with suppress(OSError):  # it moves the bar only; the answer is on the disk
+                progress.write(f"{lane.run_id} {prediction.key}\n")
             failed |= prediction.error is not None
         _describe(lanes, stem)
     return SOME_QUESTIONS_FAILED if failed else 0

@@ -23,6 +23,11 @@ class FrameSource(Protocol):
 
     duration_seconds: float | None
 
+    @property
+    def num_corrupt(self) -> int:
+        """Frames decoded so far that the reader had to guess at, because the file is damaged."""
+        ...
+
     def frames(self) -> Iterator[np.ndarray]:
         """Sampled frames 0, 1, 2, ..., each uint8 (height, width, 3) RGB; called once.
 

@@ -15,6 +15,8 @@ MICROSECOND = Fraction(1, 10**6)
 class DecordSource:
     """What the authors read videos with. Ignores display matrices; otherwise like PyAVSource."""
 
+    num_corrupt = 0  # decord does not tell
+
     def __init__(self, request: FrameRequest) -> None:
         self._path = request.path
         self._reader = _open_reader(request)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from video_qa.frame_request import FrameRequest
 from video_qa.sampling import SAMPLING_RULES, exact, planned_indices
@@ -15,6 +15,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
 class ImageFolderSource:
     """Images .jpg, .jpeg, .png in the order of their names, `folder_fps` of them per second."""
+
+    num_corrupt = 0  # damage is always an error here
 
     def __init__(self, request: FrameRequest) -> None:
         if request.folder_fps is None:
@@ -52,5 +54,5 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except Exception as error:  # damaged PNGs raise SyntaxError, struct.error, zlib.error, ...
         raise VideoError(f"{path}: not a readable image ({error})") from error

@@ -17,6 +17,8 @@ class NpyArraySource:
     `clip` is not applied, as the authors did.
     """
 
+    num_corrupt = 0  # damage is always an error here
+
     def __init__(self, request: FrameRequest) -> None:
         self._array = _map_array(request)
         num_frames = len(self._array)
@@ -32,7 +34,7 @@ class NpyArraySource:
 def _map_array(request: FrameRequest) -> np.ndarray:
     try:
         array = np.load(request.path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except Exception as error:  # damaged headers raise SyntaxError, OverflowError, TypeError, ...
         raise VideoError(f"{request.path}: not a readable .npy array ({error})") from error
     if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or 0 in array.shape:
         raise VideoError(

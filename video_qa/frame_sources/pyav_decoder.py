@@ -23,7 +23,8 @@ class StreamDecoder:
 
     `damage` says what ended the video too early, None as long as nothing did. What is delivered
     before it is certain: a frame that was shown between others, but lost, is not passed over.
-    `num_decoded` counts the frames delivered, sampled or not.
+    `num_decoded` counts the frames delivered, sampled or not; `num_corrupt` those of them that
+    FFmpeg marks corrupt, because it had to guess at them, and packets it could not decode at all.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class StreamDecoder:
     ) -> None:
         self.damage: str | None = None
         self.num_decoded = 0
+        self.num_corrupt = 0
         self.end_stamp = facts.origin  # where the packets read so far end
         self.last_key: int | None = None  # of the last frame decoded
         self._facts = facts
@@ -65,7 +67,7 @@ class StreamDecoder:
                     key = self.num_decoded
                 elif self._facts.stamps_by_order:
                     key = decoding_stamps.popleft() if decoding_stamps else None
-                yield self._count(key), frame
+                yield self._count(key, frame), frame
 
     def needed_frames(self, is_restart: Callable[[Any], bool]) -> KeyedFrames:
         """The frames that may be sampled and those that they refer to, with their stamps.
@@ -85,11 +87,12 @@ class StreamDecoder:
 
     def _stamped(self, packet: Any) -> KeyedFrames:
         for frame in self._decode(packet):
-            yield self._count(frame.pts), frame
+            yield self._count(frame.pts, frame), frame
 
-    def _count(self, key: int | None) -> int:
+    def _count(self, key: int | None, frame: Any) -> int:
         """Note one decoded frame; returns its key, the next expected one if it has none."""
         self.num_decoded += 1
+        self.num_corrupt += bool(frame.is_corrupt)
         if key is None:
             before = self.last_key
             key = self._facts.origin if before is None else before + self._facts.frame_ticks
@@ -132,6 +135,7 @@ class StreamDecoder:
         try:
             frames = self._context.decode(packet)
         except av.FFmpegError as error:
+            self.num_corrupt += 1
             if self.last_key is not None:  # before the first frame: wait for a key frame
                 self.damage = f"decoding fails: {error.strerror}"
                 self._decoding_failed = True

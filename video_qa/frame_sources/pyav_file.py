@@ -43,6 +43,11 @@ class PyAVSource:
         """Frames that came out of the decoder so far."""
         return 0 if self._decoder is None else self._decoder.num_decoded
 
+    @property
+    def num_corrupt(self) -> int:
+        """Of the frames up to the last sampled one: those that FFmpeg marks corrupt."""
+        return 0 if self._decoder is None else self._decoder.num_corrupt
+
     def frames(self) -> Iterator[np.ndarray]:
         """Sampled frames in order, each uint8 (height, width, 3) RGB."""
         num_frames = 0

@@ -47,7 +47,8 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
     if path.stat().st_size == 0:
         raise VideoError(f"{path}: the file is empty (0 bytes)")
     try:
-        container = av.open(str(path))
+        # Titles in Latin-1 are common, and of no interest here.
+        container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         raise VideoError(f"{path}: {_why_not_opened(path, error)}") from error
     with container:
@@ -57,7 +58,10 @@ def opened(path: Path) -> Iterator[tuple[Any, Any]]:
 def probe(path: Path) -> StreamFacts:
     """Decode the first few packets of a file. Raises VideoError when there is no frame in them."""
     with opened(path) as (container, stream):
-        packets, frames = _first_packets(container, stream)
+        try:
+            packets, frames = _first_packets(container, stream)
+        except av.FFmpegError as error:
+            raise VideoError(f"{path}: reading fails: {error.strerror}") from error
         if not frames:
             raise VideoError(f"{path}: no frame can be decoded, the video is damaged or empty")
         shown = [packet.pts for packet in packets if not packet.is_discard]

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from pretended_stream import run_stream, stream_on_pretended
-from tiny import assert_same, contents, open_stream, random_frames, watch
+import torch
+from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
+from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.policies import POLICIES
 from inference.stream_file import load_stream, save_stream
@@ -22,11 +23,9 @@ DEVICES = (1, 2)
 @pytest.fixture(scope="module")
 def on_cpu(load):
     """(family, policy) -> the stream on the CPU; each runs once."""
-    return cache(lambda family, policy: run_stream(_open(load(family), policy)))
-
-
-def _open(base, policy):
-    return open_stream(base, policy=policy, kv_size=16)
+    return cache(
+        lambda family, policy: run_stream(open_stream(load(family), policy=policy, kv_size=KV_SIZE))
+    )
 
 
 @pytest.mark.parametrize("num_devices", DEVICES)
@@ -47,3 +46,72 @@ def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
         assert found == {name: recorded[part][name] for name in found}, (
             f"{part}: {sorted(seen.places[part])}; if meant, run scripts/count_waits.py"
         )
+
+
+OTHER_PATHS = [
+    {"policy": "hermes", "summary": "weighted", "reindex": "eager"},
+    {"policy": "hermes", "probe": "exact", "position_limit": 110, "reindex_margin": 10},
+    {"policy": "stratified", "policy_options": {"num_slices": 2, "floor_share": 1.0}},
+    {"policy": "infinipot_v", "reindex": "eager"},
+    {"policy": "live_vlm", "policy_options": {"max_queries": 3, "num_buckets": 2}},
+    {"policy": "two_speed", "policy_options": {"attention_weight": 0.5, "floor_share": 0.5}},
+    {"policy": "rekv", "policy_options": {"local_share": 0.5, "quantised": True}},
+    {"policy": "two_speed_recall", "policy_options": {"quantised": False, "recall_share": 1.0}},
+    {"policy": "last_frames", "policy_options": {"cache_features": False}},
+]
+
+
+@pytest.mark.parametrize("settings", OTHER_PATHS, ids=lambda settings: settings["policy"])
+def test_settings_that_take_other_paths(base, settings):
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE, **settings))
+    with stream_on_pretended(base, 2, **settings) as (engine, traffic):
+        seen = run_stream(engine, traffic)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)
+
+
+def test_a_long_question_and_a_large_chunk(base):
+    """Buffers grow, and angles are computed layer by layer."""
+    frames = {"llava": 60, "qwen": 120}[base.family]
+
+    def run(engine):
+        engine.encode_video_chunk(random_frames(frames))
+        engine.predict_and_compress()
+        return ask(engine, "?" * 1200, max_new_tokens=2), contents(engine)
+
+    expected = run(open_stream(base, kv_size=KV_SIZE, chunk_frames=1))
+    with stream_on_pretended(base, 2, chunk_frames=1) as (engine, _):
+        seen = run(engine)
+    assert seen[0] == expected[0]
+    assert_same(seen[1], expected[1])
+
+
+def test_a_stream_moves_between_devices_in_a_file(base, tmp_path):
+    """Saved on two GPUs, continued on the CPU, and back."""
+    path = tmp_path / "stream.safetensors"
+    whole = open_stream(base, kv_size=KV_SIZE)
+    watch(whole, random_frames(24))
+    with stream_on_pretended(base, 2) as (engine, _):
+        watch(engine, random_frames(24)[:8])
+        save_stream(engine, path)
+    middle = open_stream(base, kv_size=KV_SIZE)
+    load_stream(middle, path)
+    watch(middle, random_frames(24)[8:16])
+    save_stream(middle, path)
+    with stream_on_pretended(base, 2) as (engine, _):
+        load_stream(engine, path)
+        watch(engine, random_frames(24)[16:])
+        assert_same(contents(engine), contents(whole))
+
+
+def test_a_tempered_answer_and_the_released_view(base):
+    """`stream_answer` with a temperature and `kv_cache`, whose rotated keys may be stale."""
+    with stream_on_pretended(base, 2, reindex="eager") as (engine, _):
+        watch(engine, random_frames(24))
+        question = {"question": "?", "prompt": engine.get_prompt("?")}
+        assert isinstance(engine.question_answering(question, 3, temperature=0.7), str)
+        rotated = [keys.cpu() for keys, _ in engine.kv_cache]
+    plain = open_stream(base, kv_size=KV_SIZE, reindex="eager")
+    watch(plain, random_frames(24))
+    for ours, theirs in zip(rotated, plain.kv_cache, strict=True):
+        assert torch.equal(ours, theirs[0])

@@ -230,11 +230,14 @@ class AbstractHermes(ReleasedNames, ABC):
         Args:
             input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
             pseudo_forward: make room first, as the release did on request.
+
+        Returns:
+            The text with its leading and trailing spaces, as released: they steer later guidance.
         """
         if pseudo_forward:
             self.predict_and_compress()
         pieces = self.stream_answer(input_text, max_new_tokens, temperature, repetition_penalty)
-        return "".join(pieces).strip()
+        return "".join(pieces)
 
     def stream_answer(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hermes import ContextLimitError, StreamMemory
 from hermes.policies import Recall
+from inference.cleanup import settled
 from inference.prompts import Turn, parse_options
 from inference.sampler import Sampler
 from inference.timing import AnswerTiming, Stopwatch
@@ -60,14 +61,14 @@ class AnswerLoop:
             with engine.memory.scratch():
                 for token in self._tokens(input_text["prompt"], sampler, max_new_tokens):
                     tokens.append(token)
-                    text = settled(engine.processor.decode(tokens))
+                    text = settled(engine.processor.decode_raw(tokens))
                     if len(text) > len(shown):
                         yield text[len(shown) :]
                         shown = text
                 yield engine.processor.decode(tokens)[len(shown) :]
         finally:
             self._running = False
-        self._remember(input_text, engine.processor.decode(tokens).strip())
+        self._remember(input_text, engine.processor.decode(tokens))
 
     def _tokens(self, prompt: str, sampler: Sampler, max_new_tokens: int) -> Iterator[int]:
         engine = self._engine
@@ -137,14 +138,3 @@ class AnswerLoop:
         if timing is not None:
             logger.info("TTFT: %s seconds", timing.first_token_seconds)
         logger.info("Pred Answer:  %s", answer)
-
-
-def settled(text: str) -> str:
-    """The beginning of decoded text that later tokens cannot change any more.
-
-    Half a character is not shown. Neither is a closing apostrophe, nor a space among the last three
-    characters: the clean-up of spaces may remove it once " n't", " ' " or " ." is complete.
-    """
-    whole = text.rstrip("\ufffd").removesuffix("'")
-    last_space = whole.rfind(" ")
-    return whole[:last_space] if last_space >= max(0, len(whole) - 3) else whole

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from inference.cleanup import clean_up
 from inference.frames import PixelConfig
 
 
@@ -29,4 +30,10 @@ class Processor:
 
     def decode(self, ids: list[int]) -> str:
         """Text without special tokens, spaces cleaned up as the release did."""
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        return clean_up(self.decode_raw(ids))
+
+    def decode_raw(self, ids: list[int]) -> str:
+        """Text without special tokens, spaces as the tokens say."""
+        return self.tokenizer.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from inference.answering import settled
+from inference.cleanup import clean_up, settled
 from inference.timing import AnswerTiming, Stopwatch
 
 
@@ -48,7 +48,7 @@ def test_an_answer_does_not_change_what_is_remembered_later(base_any):
 def test_the_stream_of_pieces_is_the_answer(engine):
     pieces = list(engine.stream_answer(_asked(engine), max_new_tokens=10))
     assert len(pieces) > 2
-    assert "".join(pieces).strip() == ask(engine, max_new_tokens=10)
+    assert "".join(pieces) == ask(engine, max_new_tokens=10)
     assert engine.conv_history[0] == engine.conv_history[1]
 
 
@@ -64,13 +64,14 @@ def _scripted(engine, monkeypatch, text: str) -> None:
     monkeypatch.setattr(engine._answering, "_logits", logits)
 
 
-@pytest.mark.parametrize("text", ["Yes , it is n't .", "I 've it ' s", "a ' b ?", "so . ", " x"])
+@pytest.mark.parametrize(
+    "text", ["Yes , it is n't .", "I 've it ' s", "a ' b ?", "so . ", " x", "  two  ", "a  ' ve"]
+)
 def test_streamed_text_survives_the_clean_up_of_spaces(engine, monkeypatch, text):
     _scripted(engine, monkeypatch, text)
     pieces = list(engine.stream_answer(_asked(engine), max_new_tokens=50))
-    clean = engine.processor.decode(engine.processor.encode(text).tolist())
-    assert "".join(pieces) == clean
-    assert engine.conv_history[-1].answer == clean.strip()
+    assert "".join(pieces) == _clean(text)
+    assert engine.conv_history[-1].answer == _clean(text)
 
 
 def _clean(text: str) -> str:
@@ -83,13 +84,32 @@ def _clean(text: str) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="ab nt'vres.,?", max_size=14))
+_PIECES = st.sampled_from([*"ab .,'", " ' ", " n't", " 'm", " 've", "  ", "word", "\ufffd"])
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(_PIECES, max_size=9).map("".join))
 def test_settled_text_is_never_taken_back(text):
     final = _clean(text)
+    assert clean_up(text) == final
     for end in range(len(text) + 1):
-        shown = settled(_clean(text[:end]))
-        assert final.startswith(shown)
+        assert final.startswith(settled(text[:end]))
+
+
+def test_settled_text_comes_soon():
+    """At most the last word and what may still join it is held back."""
+    assert settled("It is a dog") == "It is a dog"
+    assert settled("It is a d") == "It is a"
+    assert settled("It is .") == "It is"
+    assert settled("a  ' ") == "a"
+    assert settled("half \ufffd") == "half"
+
+
+def test_an_answer_keeps_the_spaces_around_it(engine, monkeypatch):
+    _scripted(engine, monkeypatch, " (CGI) cat \n")
+    assert ask(engine, max_new_tokens=50) == " (CGI) cat \n"
+    assert engine.conv_history[-1].answer == " (CGI) cat \n"
+    assert "Answer:  (CGcat \n. Sum" in engine.predict_next_question()[1]
 
 
 def test_stop_token_ends_the_answer(engine, monkeypatch):
@@ -155,7 +175,7 @@ def test_interrupting_a_streamed_answer_is_refused(engine, interrupt):
         interrupt(engine)
     rest = "".join(answer)
     assert_same(before, contents(engine))
-    assert (first + rest).strip() == ask(engine, max_new_tokens=10)
+    assert first + rest == ask(engine, max_new_tokens=10)
 
 
 @pytest.mark.parametrize(

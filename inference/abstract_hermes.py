@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from hermes.positions import Placement, PositionRule
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
+from inference.errors import naming_remedies
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
@@ -158,6 +160,7 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             FrameError: wrong type or shape, or a single frame larger than the budget.
             ContextLimitError: the policy keeps everything and the model's range is full.
+            DeviceMemoryError: the device is full; the memory is as before.
         """
         if frames is None or len(frames) == 0:
             return
@@ -166,12 +169,14 @@ class AbstractHermes(ReleasedNames, ABC):
             self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
         if times_seconds is None:
-            times_seconds = torch.arange(first, first + len(frames)) / self.sample_fps
-        if self.reprefill:
-            chunk = self.reprefill.watch(frames, times_seconds, watched)
-        else:
-            chunk = watched or self.watch(frames)
-            self._read_chunk(chunk, len(frames), times_seconds)
+            numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
+            times_seconds = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+        with self.naming_remedies(f"watching {len(frames)} frames"):
+            if self.reprefill:
+                chunk = self.reprefill.watch(frames, times_seconds, watched)
+            else:
+                chunk = watched or self.watch(frames)
+                self._read_chunk(chunk, len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
@@ -199,9 +204,10 @@ class AbstractHermes(ReleasedNames, ABC):
             return
         self._answering.refuse_interruption()
         watch = Stopwatch(self.device)
-        self.last_compression = compress(
-            self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
-        )
+        with self.naming_remedies("scoring the memory"):
+            self.last_compression = compress(
+                self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
+            )
         self._fresh = False
         self.compression_seconds = watch.seconds()
 
@@ -224,19 +230,23 @@ class AbstractHermes(ReleasedNames, ABC):
         temperature: float = 0,
         repetition_penalty: float = 1.1,
         pseudo_forward: bool = False,
+        seed: int | None = None,
     ) -> str:
         """Answer from memory; keys, values and positions are afterwards what they were before.
 
         Args:
             input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
             pseudo_forward: make room first, as the release did on request.
+            seed: of the draws at a temperature above 0; None draws from torch's own generator.
 
         Returns:
             The text with its leading and trailing spaces, as released: they steer later guidance.
         """
         if pseudo_forward:
             self.predict_and_compress()
-        pieces = self.stream_answer(input_text, max_new_tokens, temperature, repetition_penalty)
+        pieces = self.stream_answer(
+            input_text, max_new_tokens, temperature, repetition_penalty, seed
+        )
         return "".join(pieces)
 
     def stream_answer(
@@ -245,9 +255,12 @@ class AbstractHermes(ReleasedNames, ABC):
         max_new_tokens: int = 128,
         temperature: float = 0,
         repetition_penalty: float = 1.1,
+        seed: int | None = None,
     ) -> Iterator[str]:
         """Like `question_answering`, yielding pieces of text as the tokens come."""
-        return self._answering.run(input_text, max_new_tokens, temperature, repetition_penalty)
+        return self._answering.run(
+            input_text, max_new_tokens, temperature, repetition_penalty, seed
+        )
 
     def add_history(self, question: str, answer: str, formatted_question: str = "") -> None:
         """Enter a turn into the dialogue without generating, as a resumed run does."""
@@ -267,6 +280,16 @@ class AbstractHermes(ReleasedNames, ABC):
         ids = self.processor.encode(text)
         placement = self._on_device(self.rule.text(len(ids)))
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
+
+    def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
+        """Inside, a full device is a `DeviceMemoryError` that names the settings to change."""
+        return naming_remedies(
+            doing,
+            kv_size=self.config.kv_size,
+            chunk_frames=self.config.chunk_frames,
+            max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,
+            dtype=str(self.dtype).removeprefix("torch."),
+        )
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record about the engine; JSON-able."""

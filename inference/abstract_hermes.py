@@ -212,15 +212,23 @@ class AbstractHermes(ReleasedNames, ABC):
         self.compression_seconds = watch.seconds()
 
     def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
-        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted."""
+        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted.
+
+        Not as released, positions are renumbered first where a text would pass the model's limit.
+
+        Raises:
+            ContextLimitError: not even gapless positions leave room for the text.
+        """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
         texts = guidance_texts(turn)
+        ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
+        longest = max(map(len, ids.values()), default=0)
+        ensure_positions(self.memory, self.rule, self.max_positions, longest)
         attention: dict[int, Tensor] = {}
-        for name in sorted(set(wanted.values())):
+        for name, tokens in ids.items():
             layers = sorted(layer for layer, text in wanted.items() if text == name)
-            embeddings = self.embed(self.processor.encode(texts[name]))
-            attention |= probe(self.decoder, self.memory, self.rule, embeddings, layers)
+            attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
         return [attention.get(layer) for layer in range(self.memory.num_layers)]
 
     def question_answering(

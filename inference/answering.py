@@ -66,7 +66,7 @@ class AnswerLoop:
             with (
                 engine.naming_remedies("answering"),
                 engine.memory.scratch(),
-                closing(self._tokens(input_text["prompt"], sampler, max_new_tokens)) as stream,
+                closing(self._tokens(input_text, sampler, max_new_tokens)) as stream,
             ):
                 for token in stream:
                     tokens.append(token)
@@ -80,13 +80,13 @@ class AnswerLoop:
         self._remember(input_text, engine.processor.decode(tokens))
 
     def _tokens(
-        self, prompt: str, sampler: Sampler, max_new_tokens: int
+        self, input_text: Mapping[str, str], sampler: Sampler, max_new_tokens: int
     ) -> Generator[int, None, None]:
         engine = self._engine
         clock = AnswerClock(engine.device)
         try:
             with clock.token():
-                hidden, memory, room = self._prefill(prompt, clock)
+                hidden, memory, room = self._prefill(input_text, clock)
                 token = sampler(self._logits(hidden))
             while token not in engine.processor.stop_ids:
                 yield token
@@ -99,11 +99,16 @@ class AnswerLoop:
                 vision = engine.reprefill.vision_seconds if engine.reprefill else (0.0, 0.0)
                 engine.last_timing = clock.timing(engine.compression_seconds, vision)
 
-    def _prefill(self, prompt: str, clock: AnswerClock) -> tuple[Tensor, StreamMemory, int]:
+    def _prefill(
+        self, input_text: Mapping[str, str], clock: AnswerClock
+    ) -> tuple[Tensor, StreamMemory, int]:
         """The prompt's last hidden state, the memory it was read into, and room for the answer."""
-        ids = self._engine.processor.encode(prompt)
+        processor, prompt = self._engine.processor, input_text["prompt"]
+        ids = processor.encode(prompt)
         clock.tokenised()
         memory, recall = self._prepare()
+        if recall:
+            recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))
         hidden = self._read(memory, ids, recall)
         clock.prefilled()
@@ -148,3 +153,9 @@ class AnswerLoop:
         if timing is not None:
             logger.info("TTFT: %s seconds", timing.first_token_seconds)
         logger.info("Pred Answer:  %s", answer)
+
+
+def _by_rows(recall: Recall, rows: slice) -> Recall:
+    """The recall that sees only these tokens' queries: the question's own, not those of the
+    options and of the prompt's frame, which are the same whatever is asked."""
+    return lambda layer, queries: recall(layer, queries[:, rows])

@@ -37,6 +37,5 @@ def naming_remedies(doing: str, **settings: object) -> Iterator[None]:
         now = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
         raise DeviceMemoryError(
             f"out of device memory while {doing} ({now}): lower kv_size, chunk_frames or "
-            "max_pixels, take a half-precision dtype, or a GPU with more free memory. The stream "
-            f"is as it was before. {error}"
+            f"max_pixels, take a half-precision dtype, or a GPU with more free memory. {error}"
         ) from error

@@ -73,8 +73,11 @@ def _lines(
         f"#Samples: {num_rows}",
         f"Average qa_acc: {scored.rows['qa_acc'].mean():.2f}",
         f"save_dir: {scored.path.parent}",
-        *_estimate_block(f"TASK-SPECIFIC ACCURACY ({benchmark.title})", task_means),
-        *_estimate_block("MAJOR CATEGORY ACCURACY", categories),
+        *_block(
+            f"TASK-SPECIFIC ACCURACY ({benchmark.title})",
+            [count_line(benchmark.label(name), mean) for name, mean in task_means.items()],
+        ),
+        *_block("MAJOR CATEGORY ACCURACY", _category_lines(benchmark, categories)),
         f"%Errors: {100 * num_unparsed / num_rows:.2f}",
         *block("WITH INTERVALS"),
         *(f"{name}: {estimate.as_text()}" for name, estimate in averages.items()),
@@ -82,8 +85,19 @@ def _lines(
     ]
 
 
-def _estimate_block(title: str, means: Mapping[str, Estimate]) -> list[str]:
-    lines = [count_line(name, estimate) for name, estimate in means.items()]
+def _category_lines(benchmark: Benchmark, categories: Mapping[str, Estimate]) -> list[str]:
+    """Each category, and all its tasks, whether they have questions or not."""
+    return [
+        line
+        for name, mean in categories.items()
+        for line in (
+            count_line(name, mean),
+            f"  - Includes: {', '.join(benchmark.categories[name])}",
+        )
+    ]
+
+
+def _block(title: str, lines: list[str]) -> list[str]:
     return block(title, lines) if lines else []
 
 

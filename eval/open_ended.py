@@ -42,6 +42,9 @@ class OpenEnded:
     def read(cls, path: Path) -> "OpenEnded":
         """Read the CSV at `path`; rows that carry an error are counted and left out.
 
+        Unlike in the release, whose pandas read them as `nan`, an empty prediction and such as "NA"
+        are judged as the text they are.
+
         Raises:
             ResultsError: the CSV cannot be read, or every row carries an error.
         """

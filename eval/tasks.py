@@ -14,6 +14,12 @@ class Benchmark:
     title: str
     tasks: tuple[str, ...] = ()
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    long_names: Mapping[str, str] = field(default_factory=dict)
+    """Task -> what the report adds in brackets."""
+
+    def label(self, task: str) -> str:
+        """The task as the report prints it: `ACR (Action Recognition)`."""
+        return f"{task} ({self.long_names[task]})" if task in self.long_names else task
 
     def ordered(self, names: Sequence[str]) -> list[str]:
         """Each of `names` once: the benchmark's order first, then unknown names by alphabet."""
@@ -25,7 +31,21 @@ OVO_CATEGORIES = {
     "Real-Time Visual Perception": ("ACR", "ATR", "OJR", "STU", "OCR", "FPD"),
     "Backward Tracing": ("EPM", "HLD", "ASI"),
 }
-OVO = Benchmark("OVOBench", sum(OVO_CATEGORIES.values(), ()), OVO_CATEGORIES)
+OVO = Benchmark(
+    "OVOBench",
+    sum(OVO_CATEGORIES.values(), ()),
+    OVO_CATEGORIES,
+    {
+        "ACR": "Action Recognition",
+        "ATR": "Attribute Recognition (AR)",
+        "OJR": "Object Recognition (OR)",
+        "STU": "Spatial Understanding (SU)",
+        "FPD": "Future Prediction (FP)",
+        "EPM": "Episodic Memory",
+        "HLD": "Hallucination Detection",
+        "ASI": "Action Sequence Inference",
+    },
+)
 STREAMING = Benchmark(
     "StreamingBench",
     (

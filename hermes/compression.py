@@ -37,7 +37,8 @@ def compress(
 
     As released, pruning is entered when prefix *and* visual tokens exceed `kv_size`, while the
     budget counts visual tokens only; eager renumbering happens whenever pruning is entered. Not as
-    released, lazy renumbering keeps its margin whether pruning is entered or not.
+    released, lazy renumbering keeps its margin whether pruning is entered or not, and
+    `attention_of` may renumber before it scores, where a guidance text would pass the limit.
     """
     config = policy.config
     if not policy.evicts:
@@ -53,6 +54,7 @@ def compress(
         return Compression(entered=True, renumbered=renumber is not None)
     layers = range(memory.num_layers)
     wanted = {layer: text for layer in layers if (text := policy.guidance(layer))}
+    before = memory.num_renumberings
     attention = attention_of(wanted)
     kept = policy.select(memory, attention)
     weighted = config.summary == "weighted"
@@ -62,7 +64,7 @@ def compress(
     ]
     policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
-    return Compression(entered=True, kept=kept, renumbered=renumber is not None)
+    return Compression(entered=True, kept=kept, renumbered=memory.num_renumberings > before)
 
 
 def _keep_margin(
@@ -92,8 +94,8 @@ def ensure_positions(
     """Renumber before new tokens would reach the limit (the release checks only afterwards).
 
     Args:
-        num_positions: positions the coming tokens need. Text needs no reserve: the compression
-            that follows keeps the margin free.
+        num_positions: positions the coming tokens need. A chunk needs no reserve for text: the
+            compression that follows keeps the margin free, and guidance texts ask for themselves.
 
     Raises:
         ContextLimitError: not even gapless positions leave enough room.

@@ -61,7 +61,8 @@ class MemoryConfig:
     """`lazy`: renumber positions only near the model's limit. `eager`: at every pruning."""
     reindex_margin: int = 1024
     """Lazy renumbering starts when a position passes `max_positions - margin`; see
-    `margin_for` for models whose whole range is below the margin."""
+    `margin_for` for models whose whole range is below the margin. Whatever the mode, positions are
+    also renumbered before a chunk or a guidance text would pass the limit."""
     position_limit: int | None = None
     """Positions stay below it; None is the model's own limit. Set it higher only to study what a
     model does beyond its trained range."""
@@ -142,7 +143,8 @@ PROFILES: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"llava": _PAPER, "qwen": _PAPER},
 }
 """Profile -> family -> fields that differ from the defaults (released constants: section 5.12 of
-the release notes; Eq. 3 for every family in `paper`)."""
+the release notes; Eq. 3 for every family in `paper`). Beyond fields, `released` renumbers where the
+release would pass the position limit: before a chunk, and before a guidance text is scored."""
 
 
 def _check_positive_int(name: str, value: object, minimum: int = 1) -> None:

@@ -78,6 +78,8 @@ class StreamMemory:
         """Host number that no position reaches; exact after `measure_positions`."""
         self.num_prefix = 0
         self.num_tokens = 0
+        self.num_renumberings = 0
+        """Since allocation."""
         self._angles = angles
 
     def sibling(self, capacity: int) -> StreamMemory:
@@ -301,6 +303,7 @@ class StreamMemory:
         self.provenance.gather(layer, start, rows)
 
     def _renumber(self, counts: Sequence[int], renumber: Renumber | None) -> None:
+        self.num_renumberings += renumber is not None
         for layer, count in enumerate(counts):
             if renumber is not None:
                 used = self.positions[layer, :, :count]

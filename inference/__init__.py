@@ -1,7 +1,12 @@
 """Engines: a Hugging Face checkpoint plus the method = something that can watch and answer."""
 
 from inference.abstract_hermes import AbstractHermes
-from inference.errors import FrameError, ModelLoadError
+from inference.errors import (
+    DeviceMemoryError,
+    FrameError,
+    ModelLoadError,
+    NonFiniteLogitsError,
+)
 from inference.loading import load_model
 from inference.registry import FAMILIES, MODELS, ModelEntry
 from inference.stream_file import load_stream, save_stream
@@ -12,9 +17,11 @@ __all__ = [
     "MODELS",
     "AbstractHermes",
     "AnswerTiming",
+    "DeviceMemoryError",
     "FrameError",
     "ModelEntry",
     "ModelLoadError",
+    "NonFiniteLogitsError",
     "load_model",
     "load_stream",
     "save_stream",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from hermes.positions import PositionRule
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
+from inference.errors import naming_remedies
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
@@ -158,6 +160,7 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             FrameError: wrong type or shape, or a single frame larger than the budget.
             ContextLimitError: the policy keeps everything and the model's range is full.
+            DeviceMemoryError: the device is full; the memory is as before.
         """
         if frames is None or len(frames) == 0:
             return
@@ -166,12 +169,14 @@ class AbstractHermes(ReleasedNames, ABC):
             self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
         if times_seconds is None:
-            times_seconds = torch.arange(first, first + len(frames)) / self.sample_fps
-        if self.reprefill:
-            chunk = self.reprefill.watch(frames, times_seconds, watched)
-        else:
-            chunk = watched or self.watch(frames)
-            self._read_chunk(chunk, len(frames), times_seconds)
+            numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
+            times_seconds = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+        with self.naming_remedies(f"watching {len(frames)} frames"):
+            if self.reprefill:
+                chunk = self.reprefill.watch(frames, times_seconds, watched)
+            else:
+                chunk = watched or self.watch(frames)
+                self._read_chunk(chunk, len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
@@ -198,22 +203,31 @@ class AbstractHermes(ReleasedNames, ABC):
             return
         self._answering.refuse_interruption()
         watch = Stopwatch(self.device)
-        self.last_compression = compress(
-            self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
-        )
+        with self.naming_remedies("scoring the memory"):
+            self.last_compression = compress(
+                self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
+            )
         self._fresh = False
         self.compression_seconds = watch.seconds()
 
     def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
-        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted."""
+        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted.
+
+        Not as released, positions are renumbered first where a text would pass the model's limit.
+
+        Raises:
+            ContextLimitError: not even gapless positions leave room for the text.
+        """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
         texts = guidance_texts(turn)
+        ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
+        longest = max(map(len, ids.values()), default=0)
+        ensure_positions(self.memory, self.rule, self.max_positions, longest)
         attention: dict[int, Tensor] = {}
-        for name in sorted(set(wanted.values())):
+        for name, tokens in ids.items():
             layers = sorted(layer for layer, text in wanted.items() if text == name)
-            embeddings = self.embed(self.processor.encode(texts[name]))
-            attention |= probe(self.decoder, self.memory, self.rule, embeddings, layers)
+            attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
         return [attention.get(layer) for layer in range(self.memory.num_layers)]
 
     def question_answering(
@@ -223,17 +237,24 @@ class AbstractHermes(ReleasedNames, ABC):
         temperature: float = 0,
         repetition_penalty: float = 1.1,
         pseudo_forward: bool = False,
+        seed: int | None = None,
     ) -> str:
         """Answer from memory; keys, values and positions are afterwards what they were before.
 
         Args:
             input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
             pseudo_forward: make room first, as the release did on request.
+            seed: of the draws at a temperature above 0; None draws from torch's own generator.
+
+        Returns:
+            The text with its leading and trailing spaces, as released: they steer later guidance.
         """
         if pseudo_forward:
             self.predict_and_compress()
-        pieces = self.stream_answer(input_text, max_new_tokens, temperature, repetition_penalty)
-        return "".join(pieces).strip()
+        pieces = self.stream_answer(
+            input_text, max_new_tokens, temperature, repetition_penalty, seed
+        )
+        return "".join(pieces)
 
     def stream_answer(
         self,
@@ -241,9 +262,12 @@ class AbstractHermes(ReleasedNames, ABC):
         max_new_tokens: int = 128,
         temperature: float = 0,
         repetition_penalty: float = 1.1,
+        seed: int | None = None,
     ) -> Iterator[str]:
         """Like `question_answering`, yielding pieces of text as the tokens come."""
-        return self._answering.run(input_text, max_new_tokens, temperature, repetition_penalty)
+        return self._answering.run(
+            input_text, max_new_tokens, temperature, repetition_penalty, seed
+        )
 
     def add_history(self, question: str, answer: str, formatted_question: str = "") -> None:
         """Enter a turn into the dialogue without generating, as a resumed run does."""
@@ -263,6 +287,16 @@ class AbstractHermes(ReleasedNames, ABC):
         ids = self.processor.encode(text)
         placement = self.rule.text(len(ids))
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
+
+    def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
+        """Inside, a full device is a `DeviceMemoryError` that names the settings to change."""
+        return naming_remedies(
+            doing,
+            kv_size=self.config.kv_size,
+            chunk_frames=self.config.chunk_frames,
+            max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,
+            dtype=str(self.dtype).removeprefix("torch."),
+        )
 
     def describe(self) -> dict[str, Any]:
         """What a result has to record about the engine; JSON-able."""

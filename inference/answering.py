@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor
 
 from hermes import ContextLimitError, StreamMemory
 from hermes.policies import Recall
+from inference.cleanup import settled
 from inference.prompts import Turn, parse_options
 from inference.sampler import Sampler
-from inference.timing import AnswerTiming, Stopwatch
+from inference.timing import AnswerClock
 
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes
@@ -41,62 +43,76 @@ class AnswerLoop:
         max_new_tokens: int,
         temperature: float,
         repetition_penalty: float,
+        seed: int | None,
     ) -> Iterator[str]:
         """Yield the answer's text piece by piece; the turn enters the history at the end.
 
         Raises:
             ContextLimitError: the prompt does not fit below the model's position limit. An answer
                 that would reach the limit ends there.
+            DeviceMemoryError: the device is full; the memory is as before.
+            NonFiniteLogitsError: the model's output is NaN or infinite.
             ValueError: max_new_tokens below 1.
         """
         if max_new_tokens < 1:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         self.refuse_interruption()
-        engine, sampler = self._engine, Sampler(temperature, repetition_penalty)
+        engine, sampler = self._engine, Sampler(temperature, repetition_penalty, seed)
+        engine.last_timing = None
         self._running = True
         tokens: list[int] = []
         shown = ""
         try:
-            with engine.memory.scratch():
-                for token in self._tokens(input_text["prompt"], sampler, max_new_tokens):
+            with (
+                engine.naming_remedies("answering"),
+                engine.memory.scratch(),
+                closing(self._tokens(input_text, sampler, max_new_tokens)) as stream,
+            ):
+                for token in stream:
                     tokens.append(token)
-                    text = settled(engine.processor.decode(tokens))
+                    text = settled(engine.processor.decode_raw(tokens))
                     if len(text) > len(shown):
                         yield text[len(shown) :]
                         shown = text
                 yield engine.processor.decode(tokens)[len(shown) :]
         finally:
             self._running = False
-        self._remember(input_text, engine.processor.decode(tokens).strip())
+        self._remember(input_text, engine.processor.decode(tokens))
 
-    def _tokens(self, prompt: str, sampler: Sampler, max_new_tokens: int) -> Iterator[int]:
+    def _tokens(
+        self, input_text: Mapping[str, str], sampler: Sampler, max_new_tokens: int
+    ) -> Generator[int, None, None]:
         engine = self._engine
-        watch = Stopwatch(engine.device)
-        ids = engine.processor.encode(prompt)
-        tokenised = watch.seconds()
+        clock = AnswerClock(engine.device)
+        try:
+            with clock.token():
+                hidden, memory, room = self._prefill(input_text, clock)
+                token = sampler(self._logits(hidden))
+            while token not in engine.processor.stop_ids:
+                yield token
+                if clock.num_tokens == min(room, max_new_tokens):
+                    break
+                with clock.token():
+                    token = sampler(self._logits(self._read(memory, torch.tensor([token]))))
+        finally:
+            if clock.num_tokens:
+                vision = engine.reprefill.vision_seconds if engine.reprefill else (0.0, 0.0)
+                engine.last_timing = clock.timing(engine.compression_seconds, vision)
+
+    def _prefill(
+        self, input_text: Mapping[str, str], clock: AnswerClock
+    ) -> tuple[Tensor, StreamMemory, int]:
+        """The prompt's last hidden state, the memory it was read into, and room for the answer."""
+        processor, prompt = self._engine.processor, input_text["prompt"]
+        ids = processor.encode(prompt)
+        clock.tokenised()
         memory, recall = self._prepare()
-        max_new_tokens = min(max_new_tokens, self._room(memory, len(ids)))
+        if recall:
+            recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
+        room = self._room(memory, len(ids))
         hidden = self._read(memory, ids, recall)
-        prefill = watch.seconds() - tokenised
-        token = sampler(self._logits(hidden))
-        first, count = watch.seconds(), 1
-        while token not in engine.processor.stop_ids:
-            yield token
-            if count == max_new_tokens:
-                break
-            token = sampler(self._logits(self._read(memory, torch.tensor([token]))))
-            count += 1
-        rest = (watch.seconds() - first) / (count - 1) if count > 1 else 0.0
-        spared, spent = engine.reprefill.vision_seconds if engine.reprefill else (0.0, 0.0)
-        engine.last_timing = AnswerTiming(
-            prefill,
-            first,
-            rest,
-            engine.compression_seconds,
-            count,
-            first_token_cached_seconds=first - spent,
-            first_token_uncached_seconds=first + spared,
-        )
+        clock.prefilled()
+        return hidden, memory, room
 
     def _prepare(self) -> tuple[StreamMemory, Recall | None]:
         """What the policy does at question time; inside the timing of the first token."""
@@ -139,12 +155,7 @@ class AnswerLoop:
         logger.info("Pred Answer:  %s", answer)
 
 
-def settled(text: str) -> str:
-    """The beginning of decoded text that later tokens cannot change any more.
-
-    Half a character is not shown. Neither is a closing apostrophe, nor a space among the last three
-    characters: the clean-up of spaces may remove it once " n't", " ' " or " ." is complete.
-    """
-    whole = text.rstrip("\ufffd").removesuffix("'")
-    last_space = whole.rfind(" ")
-    return whole[:last_space] if last_space >= max(0, len(whole) - 3) else whole
+def _by_rows(recall: Recall, rows: slice) -> Recall:
+    """The recall that sees only these tokens' queries: the question's own, not those of the
+    options and of the prompt's frame, which are the same whatever is asked."""
+    return lambda layer, queries: recall(layer, queries[:, rows])

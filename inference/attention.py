@@ -16,6 +16,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from inference.errors import ModelLoadError
 
+_FLASH_CAPABILITY = 8
+"""Major compute capability that flash-attn 2 is compiled for."""
+
 Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """queries (h, q, d), keys and values (g, n, d), scaling -> (h, q, d)."""
 
@@ -99,4 +102,10 @@ def _flash_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
         import flash_attn  # noqa: F401
     except ImportError:
         return "the package flash-attn is not installed (pip install '.[flash]')"
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < _FLASH_CAPABILITY:
+        return (
+            f"it needs compute capability {_FLASH_CAPABILITY}.0 (Ampere or newer), "
+            f"{device} has {major}.{minor}"
+        )
     return None

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import FrameError, ModelLoadError
+from inference.resampling import resample
 
 PROCESSOR_FILES = (
     "video_preprocessor_config.json",
@@ -113,23 +114,18 @@ def to_frames(frames: Any) -> Tensor:
     )
 
 
-def resize(frames: Tensor, size: tuple[int, int], resample: int) -> Tensor:
-    """Resize (f, 3, H, W) float values 0..255 with antialiasing, to whole levels.
+def resize(levels: Tensor, size: tuple[int, int], filter_number: int) -> Tensor:
+    """Resize (f, 3, H, W) uint8 with antialiasing to (f, 3, *size) uint8, bit for bit as Pillow.
 
-    Rows first, then columns, rounded and clipped after each, as PIL and torchvision do with uint8:
-    clipping the overshoot of a sharp edge only once differs by up to 17 levels.
+    Args:
+        filter_number: PIL's number of the filter.
     """
-    if tuple(frames.shape[2:]) == size:
-        return frames
-    mode = _RESAMPLE[resample]
+    if tuple(levels.shape[2:]) == size:
+        return levels
+    mode = _RESAMPLE[filter_number]
     if mode == "nearest":
-        return torch.nn.functional.interpolate(frames, size, mode=mode)
-    for step in ((frames.shape[2], size[1]), size):
-        frames = torch.nn.functional.interpolate(
-            frames, step, mode=mode, antialias=True, align_corners=False
-        )
-        frames = frames.round_().clamp_(0, 255)
-    return frames
+        return torch.nn.functional.interpolate(levels, size, mode=mode)
+    return resample(levels, size, mode)
 
 
 def normalise(frames: Tensor, config: PixelConfig) -> Tensor:
@@ -143,8 +139,8 @@ def pixels(
     frames: Tensor, size: tuple[int, int], config: PixelConfig, device: torch.device
 ) -> Tensor:
     """(f, H, W, 3) uint8 -> (f, 3, *size) fp32 on `device`; uint8 travels, floats do not."""
-    levels = frames.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    return normalise(resize(levels, size, config.resample), config)
+    levels = frames.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return normalise(resize(levels, size, config.resample).float(), config)
 
 
 def smart_size(height: int, width: int, config: PixelConfig) -> tuple[int, int]:

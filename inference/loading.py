@@ -18,7 +18,7 @@ from inference.frames import read_processor_file
 from inference.processor import Processor
 from inference.registry import FAMILIES, MODELS, Family, entry_of
 
-_LOADED_LATER = ("lm_head.weight",)
+_HEAD = "lm_head.weight"
 """Tied to the embeddings in some checkpoints and then rightly absent."""
 
 
@@ -177,13 +177,19 @@ def _weights(folder: str, family: Family, device: str, dtype: torch.dtype) -> nn
         )
     except Exception as error:  # safetensors, OS and shape errors alike
         raise ModelLoadError(f"cannot load the weights of {folder!r}: {error}") from error
-    if missing := sorted(set(info["missing_keys"]) - set(_LOADED_LATER)):
+    tied = {_HEAD} if _is_tied(model) else set()
+    if missing := sorted(set(info["missing_keys"]) - tied):
         raise ModelLoadError(
             f"{folder!r} lacks {len(missing)} weights ({', '.join(missing[:3])}, ...): the "
             "checkpoint is incomplete; download it again"
         )
     _refuse_offload(model)
     return model.eval()
+
+
+def _is_tied(model: Any) -> bool:
+    """Whether the head shares the embeddings' memory; else a missing head would be random."""
+    return model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
 
 
 def _refuse_offload(model: nn.Module) -> None:

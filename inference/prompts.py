@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
+from string import ascii_uppercase
 
 from hermes.policies import Guidance
 
@@ -21,14 +22,14 @@ TEMPLATE = "<|im_end|><|im_start|>assistant\n"
 """Where every answer begins; as a guidance text it asks nothing in particular (StreamMem)."""
 ANSWER_PREFIX = "Best option: ("
 
-_OPTION = re.compile(r"\(([A-H])\)\s*(.*?)(?=\n\([A-H]\)|\nThe best answer|\Z)", re.DOTALL)
-_LONE_LETTER = re.compile(r"\(?([A-H])\)?\.?")
-_LETTER_MARK = re.compile(r"\(?[A-Z]\)\s*")
+_OPTION = re.compile(r"\([A-Z]\)\s*(.+?)(?=\n\([A-Z]\)|\nThe best answer|\n*\Z)", re.DOTALL)
+_LONE_LETTER = re.compile(r"\(?([A-Z])\)?\.?")
+_LETTER_MARK = re.compile(r"[A-Z]\) ")
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question and the model's own answer to it."""
+    """One question and the model's own answer to it, spaces around it included."""
 
     question: str
     answer: str
@@ -43,12 +44,14 @@ def get_prompt(body: str, *, mc: bool) -> str:
 
 
 def parse_options(formatted_question: str) -> dict[str, str]:
-    """Option texts of a formatted multiple-choice question.
+    """Letter -> option text of a formatted multiple-choice question.
 
-    As released, the pattern waits for a closing sentence that the prompt does not contain, so the
-    last option carries the instruction line with it. Steering depends on it, so it stays.
+    As released: options are counted, not named by their own letters, so a "(B) " inside the
+    question counts too; and the pattern waits for a closing sentence that the prompt does not
+    contain, so the last option carries the instruction line. Steering depends on it, so it stays.
     """
-    return dict(_OPTION.findall(formatted_question))
+    texts = _OPTION.findall(formatted_question)
+    return {letter: text.strip() for letter, text in zip(ascii_uppercase, texts, strict=False)}
 
 
 def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
@@ -67,7 +70,10 @@ def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
 
 
 def _spoken_answer(turn: Turn) -> str:
-    """A lone letter becomes the text of its option; then letter marks like "B) " are dropped."""
+    """A lone letter becomes the text of its option; then every "X) " goes, as released.
+
+    That leaves "(" of "(B) a cat", and of "a (TV) set" it leaves "a (Tset".
+    """
     answer = turn.answer
     letter = _LONE_LETTER.fullmatch(answer.strip())
     if letter and letter[1] in turn.options:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from inference.errors import NonFiniteLogitsError
+
 
 class Sampler:
     """Greedy or tempered choice with a repetition penalty over generated tokens only."""
@@ -12,7 +14,7 @@ class Sampler:
     def __init__(
         self, temperature: float = 0, repetition_penalty: float = 1.1, seed: int | None = None
     ) -> None:
-        """`temperature` 0 is greedy; a penalty of 1 is none.
+        """`temperature` 0 is greedy; a penalty of 1 is none; without `seed` torch's own is used.
 
         Raises:
             ValueError: negative temperature or a penalty that is not positive.
@@ -28,8 +30,19 @@ class Sampler:
         self._generated: list[int] = []
 
     def __call__(self, logits: Tensor) -> int:
-        """The next token for (v,) logits. Waits for the device: the host must see the token."""
-        token = self._choose(self._penalised(logits.float()))
+        """The next token for (v,) logits. Waits once for the device: the host must see the token.
+
+        Raises:
+            NonFiniteLogitsError: the logits hold NaN or infinity.
+        """
+        token, finite = self._choose(self._penalised(logits.float()))
+        if not finite:
+            raise NonFiniteLogitsError(
+                f"token {len(self._generated) + 1} of the answer cannot be chosen: the model's "
+                f"logits ({logits.dtype}) are not finite. In float16 activations of some "
+                'checkpoints overflow: load the model with dtype="bfloat16" (--dtype bfloat16), or '
+                "float32 where the GPU has no bfloat16"
+            )
         self._generated.append(token)
         return token
 
@@ -42,8 +55,12 @@ class Sampler:
         logits[seen] = torch.where(old < 0, old * self._penalty, old / self._penalty)
         return logits
 
-    def _choose(self, logits: Tensor) -> int:
+    def _choose(self, logits: Tensor) -> tuple[int, bool]:
+        """Token, and whether all logits are finite: both in one transfer."""
         if self._temperature == 0:
-            return int(logits.argmax())
+            token, finite = torch.stack((logits.argmax(), logits.isfinite().all())).tolist()
+            return token, bool(finite)
         probabilities = (logits / self._temperature).softmax(-1).cpu()
-        return int(torch.multinomial(probabilities, 1, generator=self._generator))
+        if not probabilities.isfinite().all():
+            return 0, False
+        return int(torch.multinomial(probabilities, 1, generator=self._generator)), True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,11 +19,12 @@ class AnswerTiming:
     first_token_seconds: float
     """From the call to the first token on the host, tokenisation included."""
     per_token_seconds: float
-    """Mean over the tokens after the first; 0 if there is only one."""
+    """Mean over the tokens after the first; 0 if there is only one. What the consumer of a
+    streamed answer does between tokens is not counted."""
     compression_seconds: float
     """The latest compression before the question; part of watching, not of answering."""
     num_new_tokens: int
-    """Tokens produced, the stop token included."""
+    """Tokens produced, the stop token included; fewer than asked for if it was closed early."""
     first_token_cached_seconds: float = 0.0
     """`first_token_seconds` without the vision encoding of frames that are read afresh."""
     first_token_uncached_seconds: float = 0.0
@@ -48,3 +51,46 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+class AnswerClock:
+    """Times of one answer, part by part; what is known of them at any moment."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._watch = Stopwatch(device)
+        self._tokenised = self._prefill = self._first = self._rest = 0.0
+        self.num_tokens = 0
+
+    def tokenised(self) -> None:
+        """The prompt is token ids now."""
+        self._tokenised = self._watch.seconds()
+
+    def prefilled(self) -> None:
+        """The prompt has been read."""
+        self._prefill = self._watch.seconds() - self._tokenised
+
+    @contextmanager
+    def token(self) -> Iterator[None]:
+        """Around what makes a token, up to its being on the host, so that nothing is queued."""
+        start = time.perf_counter()
+        yield
+        self.num_tokens += 1
+        if self.num_tokens == 1:
+            self._first = self._watch.seconds()
+        else:
+            self._rest += time.perf_counter() - start
+
+    def timing(
+        self, compression_seconds: float, vision_seconds: tuple[float, float]
+    ) -> AnswerTiming:
+        """The record; `vision_seconds` are those spared by kept features, and those spent."""
+        spared, spent = vision_seconds
+        return AnswerTiming(
+            self._prefill,
+            self._first,
+            self._rest / (self.num_tokens - 1) if self.num_tokens > 1 else 0.0,
+            compression_seconds,
+            self.num_tokens,
+            first_token_cached_seconds=self._first - spent,
+            first_token_uncached_seconds=self._first + spared,
+        )

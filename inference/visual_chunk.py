@@ -79,7 +79,7 @@ class VisualChunk:
             raise FrameError(f"{len(times)} times were given for {num_frames} frames")
         leading, step = slice(None, None, self.frames_per_step), self.tokens_per_step
         frames = torch.arange(first_frame, first_frame + num_frames)[leading]
-        seconds = torch.as_tensor(times)[leading].double()
+        seconds = torch.as_tensor(times, dtype=torch.float64)[leading]
         device = self.features.device
         return Provenance(
             frames.repeat_interleave(step).to(device),

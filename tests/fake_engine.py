@@ -59,7 +59,7 @@ class FakeModel:
         seen = hashlib.sha256(self.digest + prompt.encode() + str(max_new_tokens).encode())
         body = request.get("formatted_question", "")
         letter = "ABCD"[seen.digest()[0] % 4]
-        answer = f"{letter}) {seen.hexdigest()[:8]}" if body else f"it is\n{seen.hexdigest()}"
+        answer = f"{letter}) {seen.hexdigest()[:8]}" if body else f" it is\n{seen.hexdigest()} "
         self.add_history(question, answer, body)
         self.last_timing = FakeTiming()
         return answer

@@ -67,13 +67,15 @@ def test_ovo_report_is_the_released_text(tmp_path: Path, capsys: pytest.CaptureF
         "Average qa_acc: 50.00",
         f"save_dir: {tmp_path}",
         *[RULE, "TASK-SPECIFIC ACCURACY (OVOBench)", RULE],
-        "ACR: 100.00% (n=1)",
+        "ACR (Action Recognition): 100.00% (n=1)",
         "OCR: 50.00% (n=2)",
-        "EPM: 66.67% (n=3)",
-        "HLD: 0.00% (n=2)",
+        "EPM (Episodic Memory): 66.67% (n=3)",
+        "HLD (Hallucination Detection): 0.00% (n=2)",
         *[RULE, "MAJOR CATEGORY ACCURACY", RULE],
         "Real-Time Visual Perception: 75.00% (n=3)",
+        "  - Includes: ACR, ATR, OJR, STU, OCR, FPD",
         "Backward Tracing: 33.33% (n=5)",
+        "  - Includes: EPM, HLD, ASI",
         "%Errors: 0.00",
     ]
     printed = capsys.readouterr().out.splitlines()

@@ -18,6 +18,8 @@ import pytest
 from judge_server import YES, JudgeServer, RawReply, truth
 
 from eval.eval_open_ended import main
+from eval.judge_prompt import judge_request
+from eval.open_ended import OpenEnded
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -51,6 +53,16 @@ def arguments(folder: Path, server: JudgeServer, *more: str) -> list[str]:
         *("--first_backoff_seconds", "0.01", "--max_backoff_seconds", "0.02"),
         *("--max_attempts", "3", *more),
     ]
+
+
+def test_the_judge_is_shown_the_text_that_stands_there(tmp_path: Path) -> None:
+    """The release's pandas made "NA", "None" and an empty prediction the number `nan`."""
+    texts = ["NA", "", "None", " nan ", "null"]
+    rows = OpenEnded.read(write_csv(tmp_path, texts)).rows
+    assert [row.pred_answer for row in rows] == texts
+    for row, text in zip(rows, texts, strict=True):
+        asked = judge_request("m", row.question, row.answer, row.pred_answer)["messages"][1]
+        assert f"Correct Answer: None\nPredicted Answer: {text}\n" in asked["content"]
 
 
 def metrics(folder: Path) -> dict[str, Any]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from policy_memory import NUM_LAYERS, policy_of
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes import ContextLimitError
 from hermes.policies import POLICIES
+from inference.prompts import Turn, guidance_texts
 
 KV_SIZE = 24
 LIMITS = {"llava": 130, "qwen": 90}
-"""So small that lazy streams renumber often; the prefix takes 44 positions."""
+"""So small that lazy streams renumber often; the prefix takes 44 positions. Guidance texts come on
+top, which also have to stand below the limit."""
 EVICTING = sorted(name for name, policy in POLICIES.items() if policy.evicts)
 STREAMING = [name for name in EVICTING if not POLICIES[name].reprefills]
 """Policies whose memory fills while watching; the others keep frames and read them when asked."""
@@ -26,8 +29,16 @@ def policy(request) -> str:
     return request.param
 
 
+def _guidance_positions(policy: str) -> int:
+    """Of the longest guidance text after a question of one character; the template fits anyway."""
+    texts = guidance_texts(Turn("?", "four"))
+    asked = {policy_of(policy, KV_SIZE).guidance(layer) for layer in range(NUM_LAYERS)}
+    return max((len(texts[name]) for name in asked - {None, "template"}), default=0)
+
+
 def _options(policy: str, family: str, reindex: str) -> dict:
-    limit = {} if policy == "none" else {"position_limit": LIMITS[family], "reindex_margin": 20}
+    positions = LIMITS[family] + _guidance_positions(policy)
+    limit = {} if policy == "none" else {"position_limit": positions, "reindex_margin": 20}
     return {"policy": policy, "reindex": reindex, "kv_size": KV_SIZE, **limit}
 
 
@@ -74,7 +85,7 @@ def _random_run(base_any, policy: str, reindex: str) -> None:
     engine.encode_init_prompt()
     prefix = contents(engine)
     renumbered = 0
-    for step in range(12):
+    for step in range(16):
         size = int(generator.integers(1, 9))
         engine.encode_video_chunk(random_frames(size, seed=step))
         _check(engine, prefix, compressed=False)
@@ -102,6 +113,43 @@ def test_memory_does_not_grow_with_the_stream(base_any, policy):
     assert len(sizes) == 1
     assert engine.total_processed_frames == 2 * num_chunks
     engine.memory.check_integrity(engine.max_positions)
+
+
+@pytest.mark.parametrize("reindex", ["lazy", "eager"])
+@pytest.mark.parametrize("probe", ["embedding", "exact"])
+def test_guidance_text_stays_below_the_limit(base, reindex, probe):
+    """Positions that are rotated, over a long stream whose text needs most of the range."""
+    limit = 90 + _guidance_positions("hermes")  # prefix 44, budget 24, a chunk 8, some gaps
+    options = {"reindex": reindex, "reindex_margin": 0, "probe": probe, "position_limit": limit}
+    engine = open_stream(base, kv_size=KV_SIZE, **options)
+    highest, rotary = [], engine.decoder.rotary
+
+    def spy(like, positions):
+        highest.append(positions.max().item())
+        return rotary(like, positions)
+
+    engine.decoder.rotary = spy
+    frames = random_frames(2 if base.family == "llava" else 4)  # eight tokens
+    for step in range(14):
+        engine.encode_video_chunk(frames)
+        engine.predict_and_compress()
+        if step % 4 == 3:
+            ask(engine)
+    assert max(highest) < engine.max_positions
+    assert max(highest) > engine.max_positions - 40, "the limit was near"
+
+
+def test_guidance_text_without_room_is_refused(base):
+    """The remedy is named and the stream stays as it was."""
+    engine = open_stream(base, kv_size=24, position_limit=250)
+    engine.encode_video_chunk(random_frames(8))
+    engine.encode_video_chunk(random_frames(8))
+    before = contents(engine)
+    with pytest.raises(ContextLimitError, match=r"end at 250: .* 230 more .* smaller kv_size"):
+        engine.predict_and_compress()
+    after = contents(engine)
+    assert torch.equal(before["keys"], after["keys"])
+    engine.memory.check_integrity(250)
 
 
 def test_keep_all_ends_at_the_limit(base_any):

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from inference.answering import settled
+from inference.cleanup import clean_up, settled
+from inference.errors import DeviceMemoryError, NonFiniteLogitsError
 from inference.timing import AnswerTiming, Stopwatch
 
 
@@ -48,7 +49,7 @@ def test_an_answer_does_not_change_what_is_remembered_later(base_any):
 def test_the_stream_of_pieces_is_the_answer(engine):
     pieces = list(engine.stream_answer(_asked(engine), max_new_tokens=10))
     assert len(pieces) > 2
-    assert "".join(pieces).strip() == ask(engine, max_new_tokens=10)
+    assert "".join(pieces) == ask(engine, max_new_tokens=10)
     assert engine.conv_history[0] == engine.conv_history[1]
 
 
@@ -64,13 +65,14 @@ def _scripted(engine, monkeypatch, text: str) -> None:
     monkeypatch.setattr(engine._answering, "_logits", logits)
 
 
-@pytest.mark.parametrize("text", ["Yes , it is n't .", "I 've it ' s", "a ' b ?", "so . ", " x"])
+@pytest.mark.parametrize(
+    "text", ["Yes , it is n't .", "I 've it ' s", "a ' b ?", "so . ", " x", "  two  ", "a  ' ve"]
+)
 def test_streamed_text_survives_the_clean_up_of_spaces(engine, monkeypatch, text):
     _scripted(engine, monkeypatch, text)
     pieces = list(engine.stream_answer(_asked(engine), max_new_tokens=50))
-    clean = engine.processor.decode(engine.processor.encode(text).tolist())
-    assert "".join(pieces) == clean
-    assert engine.conv_history[-1].answer == clean.strip()
+    assert "".join(pieces) == _clean(text)
+    assert engine.conv_history[-1].answer == _clean(text)
 
 
 def _clean(text: str) -> str:
@@ -83,13 +85,32 @@ def _clean(text: str) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.text(alphabet="ab nt'vres.,?", max_size=14))
+_PIECES = st.sampled_from([*"ab .,'", " ' ", " n't", " 'm", " 've", "  ", "word", "\ufffd"])
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(_PIECES, max_size=9).map("".join))
 def test_settled_text_is_never_taken_back(text):
     final = _clean(text)
+    assert clean_up(text) == final
     for end in range(len(text) + 1):
-        shown = settled(_clean(text[:end]))
-        assert final.startswith(shown)
+        assert final.startswith(settled(text[:end]))
+
+
+def test_settled_text_comes_soon():
+    """At most the last word and what may still join it is held back."""
+    assert settled("It is a dog") == "It is a dog"
+    assert settled("It is a d") == "It is a"
+    assert settled("It is .") == "It is"
+    assert settled("a  ' ") == "a"
+    assert settled("half \ufffd") == "half"
+
+
+def test_an_answer_keeps_the_spaces_around_it(engine, monkeypatch):
+    _scripted(engine, monkeypatch, " (CGI) cat \n")
+    assert ask(engine, max_new_tokens=50) == " (CGI) cat \n"
+    assert engine.conv_history[-1].answer == " (CGI) cat \n"
+    assert "Answer:  (CGcat \n. Sum" in engine.predict_next_question()[1]
 
 
 def test_stop_token_ends_the_answer(engine, monkeypatch):
@@ -118,6 +139,85 @@ def test_closing_early_leaves_no_trace_and_no_turn(engine):
     assert_same(before, contents(engine))
     assert engine.conv_history == []
     watch(engine, random_frames(8, seed=9))
+
+
+def test_closing_early_leaves_the_times_that_are_known(engine):
+    ask(engine, max_new_tokens=2)
+    before = engine.last_timing
+    answer = engine.stream_answer(_asked(engine), max_new_tokens=50)
+    next(answer)
+    assert engine.last_timing is None, "not those of the answer before"
+    answer.close()
+    timing = engine.last_timing
+    assert timing is not before
+    assert 1 <= timing.num_new_tokens < 50
+    assert 0 < timing.prefill_seconds <= timing.first_token_seconds
+
+
+def test_the_time_of_a_consumer_is_not_that_of_a_token(engine, monkeypatch):
+    """A clock that only moves while the consumer works, and a little at every reading."""
+    now = [0.0]
+
+    def tick() -> float:
+        now[0] += 1e-6
+        return now[0]
+
+    monkeypatch.setattr("inference.timing.time.perf_counter", tick)
+    _scripted(engine, monkeypatch, "many words come")
+    for _ in engine.stream_answer(_asked(engine), max_new_tokens=50):
+        now[0] += 100
+    assert engine.last_timing.num_new_tokens == 16
+    assert 0 < engine.last_timing.per_token_seconds < 1e-3
+
+
+def test_a_seed_repeats_the_draws_of_an_answer(engine):
+    drawn = [
+        engine.question_answering(_asked(engine), 12, temperature=5.0, seed=seed)
+        for seed in (3, 3, 4)
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_logits_that_are_not_finite_are_no_answer(engine, monkeypatch):
+    before = contents(engine)
+    layer = engine.decoder.layers[-1]
+    handle = layer.mlp.register_forward_hook(lambda module, args, output: output * torch.inf)
+    with pytest.raises(NonFiniteLogitsError, match=r'token 1 .*dtype="bfloat16"'):
+        ask(engine)
+    handle.remove()
+    assert_same(before, contents(engine))
+    assert engine.conv_history == []
+
+
+FULL = {
+    "watching 4 frames": lambda engine: engine.encode_video_chunk(random_frames(4, seed=9)),
+    "scoring the memory": lambda engine: engine.predict_and_compress(),
+    "answering": ask,
+}
+
+
+@pytest.mark.parametrize(("doing", "act"), FULL.items(), ids=FULL)
+def test_a_full_device_names_the_settings_and_leaves_the_memory(engine, doing, act):
+    if doing == "scoring the memory":
+        engine.encode_video_chunk(random_frames(4, seed=9))
+    before, frames = contents(engine), engine.total_processed_frames
+
+    def refuse(module, args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    handle = engine.decoder.layers[4].self_attn.k_proj.register_forward_pre_hook(refuse)
+    with pytest.raises(DeviceMemoryError) as caught:
+        act(engine)
+    handle.remove()
+    message = str(caught.value)
+    assert f"while {doing} (kv_size 24, chunk_frames 16" in message
+    assert all(name in message for name in ("max_pixels", "dtype", "Tried to allocate 2 GiB"))
+    assert isinstance(caught.value.__cause__, torch.OutOfMemoryError)
+    assert_same(before, contents(engine))
+    assert engine.total_processed_frames == frames
+    act(engine)
+    engine.predict_and_compress()
+    engine.memory.check_integrity()
 
 
 def test_an_exception_while_decoding_leaves_no_trace(engine, monkeypatch):
@@ -155,7 +255,7 @@ def test_interrupting_a_streamed_answer_is_refused(engine, interrupt):
         interrupt(engine)
     rest = "".join(answer)
     assert_same(before, contents(engine))
-    assert (first + rest).strip() == ask(engine, max_new_tokens=10)
+    assert first + rest == ask(engine, max_new_tokens=10)
 
 
 @pytest.mark.parametrize(

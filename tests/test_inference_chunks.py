@@ -104,6 +104,17 @@ def test_wrong_frames_are_refused(base, frames, message):
     assert_same(before, contents(engine))
 
 
+@pytest.mark.parametrize("given", ["counted", "list"])
+def test_a_stream_of_days_keeps_thirtieths_of_a_second(base, given):
+    engine = open_stream(base, sample_fps=30)
+    step = 2 if base.family == "qwen" else 1
+    first = engine.total_processed_frames = 30 * 86400 * 30 + 1
+    expected = [(first + number) / 30 for number in range(4)]
+    engine.encode_video_chunk(random_frames(4), expected if given == "list" else None)
+    held = engine.memory.provenance.seconds[0, engine.memory.num_prefix : engine.memory.num_tokens]
+    assert held.tolist() == np.repeat(expected[::step], 4).tolist()
+
+
 def test_wrong_times_are_refused(base):
     engine = open_stream(base)
     with pytest.raises(FrameError, match="3 times were given for 4 frames"):

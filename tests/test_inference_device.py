@@ -66,12 +66,29 @@ def test_flash_is_taken_where_it_can_run(monkeypatch):
             return attention._folded(*parts, softmax_scale).transpose(0, 1)[None]
 
     monkeypatch.setitem(sys.modules, "flash_attn", StandIn)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 0))
     assert choose_kernel("auto", CUDA, torch.float16)[0] == "flash"
     assert choose_kernel("sdpa", CUDA, torch.float16)[0] == "sdpa"
     name, kernel = choose_kernel("flash", CUDA, torch.bfloat16)
     states = torch.randn(4, 3, 8), *torch.randn(2, 2, 7, 8)
     assert name == "flash"
     assert torch.allclose(kernel(*states, 0.3), attention._folded(*states, 0.3))
+
+
+def test_flash_needs_a_gpu_of_its_generation(monkeypatch):
+    asked = []
+
+    def turing(device):
+        asked.append(device)
+        return 7, 5
+
+    monkeypatch.setitem(sys.modules, "flash_attn", object())
+    monkeypatch.setattr(torch.cuda, "get_device_capability", turing)
+    second = torch.device("cuda:1")
+    with pytest.raises(ModelLoadError, match=r"capability 8\.0 .*cuda:1 has 7\.5.*'sdpa'"):
+        choose_kernel("flash", second, torch.float16)
+    assert choose_kernel("auto", second, torch.float16) == ("sdpa", KERNELS["sdpa"])
+    assert asked == [second] * 2
 
 
 HOOK = """

@@ -43,7 +43,19 @@ def _truncate_weights(folder):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def _delete_head(folder):
+    tensors = load_file(folder / WEIGHTS)
+    del tensors[
+        "lm_head.weight" if "lm_head.weight" in tensors else "language_model.lm_head.weight"
+    ]
+    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+
+
 DAMAGES = {
+    "head missing though it is not tied": (
+        _delete_head,
+        "lacks 1 weights .*lm_head.* incomplete",
+    ),
     "weight missing": (_delete_weight, "lacks 1 weights .*up_proj.* incomplete"),
     "weight of another shape": (_reshape_weight, "cannot load the weights"),
     "weights cut off": (_truncate_weights, "cannot load the weights"),
@@ -193,12 +205,12 @@ def test_offloaded_layers_are_refused():
 def test_a_small_position_range_comes_from_the_checkpoint(tmp_path):
     from inference.tiny_checkpoints import save_tiny_checkpoint
 
-    folder = save_tiny_checkpoint(tmp_path, "qwen", max_positions=120)
+    folder = save_tiny_checkpoint(tmp_path, "qwen", max_positions=340)
     engine, _ = load_model(folder, kv_size=24, device="cpu", sample_fps=1)
     renumbered = 0
     for step in range(10):
         watch(engine, random_frames(8, seed=step))
-        engine.memory.check_integrity(120)
+        engine.memory.check_integrity(340)
         renumbered += engine.last_compression.renumbered
     assert renumbered >= 1
     assert isinstance(ask(engine, max_new_tokens=1), str)

@@ -58,6 +58,15 @@ def test_the_last_option_carries_the_instruction_line():
     assert parse_options("What happens?") == {}
 
 
+def test_options_are_counted_as_released():
+    """By their place, not by their letter; the question's own marks count too."""
+    assert parse_options("Question: Is (B) right?\nOptions:\n(A) yes \n(B) no\n") == {
+        "A": "right?\nOptions:",
+        "B": "yes",
+        "C": "no",
+    }
+
+
 @pytest.mark.parametrize(
     ("answer", "spoken"),
     [
@@ -67,7 +76,11 @@ def test_the_last_option_carries_the_instruction_line():
         (" (A). ", "one man"),
         ("C", "none\nOnly give the best option."),
         ("A) one man", "one man"),
-        ("(B) two", "two"),
+        ("(B) two", "(two"),
+        ("A)one", "A)one"),
+        ("made with (CGI)", "made with (CGI)"),
+        ("a (TV) set", "a (Tset"),
+        (" a cat ", " a cat "),
         ("H", "H"),
         ("A cat", "A cat"),
         ("a", "a"),

@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.errors import NonFiniteLogitsError
 from inference.sampler import Sampler
 
 LOGITS = st.lists(st.floats(-5, 5, width=32), min_size=6, max_size=6)
@@ -57,3 +58,29 @@ def test_greedy_in_half_precision_decides_in_float32():
 def test_senseless_settings_are_refused(temperature, penalty):
     with pytest.raises(ValueError, match=r"temperature must be .* got"):
         Sampler(temperature, penalty)
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", [slice(None), 3])
+@pytest.mark.parametrize("temperature", [0, 0.7])
+def test_logits_that_are_not_finite_are_refused(bad, where, temperature):
+    if temperature and bad == -torch.inf and where == 3:
+        return  # a token that is never drawn
+    sampler, logits = Sampler(temperature), torch.zeros(8, dtype=torch.float16)
+    sampler(logits)
+    logits[where] = bad
+    with pytest.raises(NonFiniteLogitsError, match=r'token 2 .*float16.*dtype="bfloat16"'):
+        sampler(logits)
+
+
+def test_a_token_and_its_check_are_one_transfer(monkeypatch):
+    """Each of these waits for a GPU; `tolist` is called once."""
+    calls = []
+    original = torch.Tensor.tolist
+    monkeypatch.setattr(
+        torch.Tensor, "tolist", lambda self: [calls.append("tolist"), original(self)][1]
+    )
+    for name in ("item", "__bool__", "__int__", "cpu", "nonzero"):
+        monkeypatch.setattr(torch.Tensor, name, lambda self, name=name: calls.append(name))
+    assert Sampler()(torch.tensor([0.0, 2.0, 1.0])) == 1
+    assert calls == ["tolist"]

@@ -230,3 +230,49 @@ def test_a_recalled_answer_differs_from_the_window(base):
                 memory, engine.embed(ids), placement, recall=recall
             )
     assert not torch.allclose(hidden["recent"], hidden["rekv"], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["rekv", "two_speed_recall"])
+def test_only_the_tokens_of_the_question_look(base, name, monkeypatch):
+    """Other options and another frame around them find the same; another question does not."""
+    engine = open_stream(base, policy=name, kv_size=24)
+    watch(engine, random_frames(32))
+    seen: list[torch.Tensor] = []
+    fill = engine.policy.fill
+
+    def spy(memory, plan, layer, queries):
+        seen.append(queries.clone())
+        fill(memory, plan, layer, queries)
+
+    monkeypatch.setattr(engine.policy, "fill", spy)
+
+    def looks(question: str, body: str) -> list[torch.Tensor]:
+        seen.clear()
+        prompt = engine.get_prompt(body, mc=True)
+        engine.question_answering({"question": question, "prompt": prompt}, max_new_tokens=1)
+        return list(seen)
+
+    first, second = (
+        looks("Who is it?", f"Question: Who is it?\nOptions:\n{options}")
+        for options in ("(A) one\n(B) two", "(A) a much longer text\n(B) what\n(C) else")
+    )
+    other = looks("Why is it?", "Question: Why is it?\nOptions:\n(A) one\n(B) two")
+    assert len(first) == 10, "once per layer"
+    for ours, same, different in zip(first, second, other, strict=True):
+        assert ours.shape[1] == len("Who is it?"), "one token per character"
+        assert torch.allclose(ours, same, atol=1e-5)
+        assert not torch.allclose(ours, different, atol=1e-3)
+    everything = looks("not in the prompt", "Question: Who?")
+    prompt = engine.get_prompt("Question: Who?", mc=True)
+    assert everything[0].shape[1] == len(engine.processor.encode(prompt))
+
+
+def test_rows_of_a_question_in_its_prompt(base):
+    processor = base.processor
+    prompt = base.get_prompt("Question: Who?\nOptions:\n(A) Who?", mc=True)
+    text = processor.decode_raw(
+        processor.encode(prompt)[processor.rows_of("Who?", prompt)].tolist()
+    )
+    assert text == "Who?"
+    assert processor.rows_of("Who?", prompt).start == len("\nQuestion: ")
+    assert processor.rows_of("", prompt) == processor.rows_of("elsewhere", prompt) == slice(None)

@@ -183,6 +183,19 @@ def test_live_vlm_covers_every_bucket():
         assert rows[:-8].tolist() == [*range(4), *range(16, 20), *range(28, 32), *range(40, 44)]
 
 
+@pytest.mark.parametrize(("share", "frames"), [(0.1, 1), (0.25, 1), (0.4, 2), (0.0, 0)])
+def test_live_vlm_keeps_a_recent_frame_of_any_size(share, frames):
+    """A share smaller than a frame is one frame; none is none."""
+    memory = _filled(16)
+    policy = policy_of("live_vlm", 20, recent_share=share, num_buckets=4)
+    for layer in range(NUM_LAYERS):
+        policy._received[layer] = torch.linspace(1, 0, 64)
+    for rows in policy.select(memory, [None] * NUM_LAYERS):
+        assert rows.numel() == 20
+        whole = [frame for frame in range(16) if (rows // 4 == frame).sum() == 4]
+        assert [frame for frame in whole if frame >= 14] == list(range(16 - frames, 16))
+
+
 def test_live_vlm_looks_only_when_something_leaves():
     memory = _filled(4)
     policy = policy_of("live_vlm", 24)

@@ -58,8 +58,10 @@ def test_csv_is_quoted_as_released(tmp_path: Path) -> None:
     anno_path = videos_with(tmp_path, [[{"question": 'a "b"', "answer": "c", "task": "T"}]])
     assert run_worker(tmp_path, anno_path, tmp_path / "out") == 0
     text = (tmp_path / "out/1_0.csv").read_text()
-    answer = rows(tmp_path / "out/1_0.jsonl")[0]["prediction"]
-    assert "\n" in answer
+    stored = rows(tmp_path / "out/1_0.jsonl")[0]
+    answer = stored["prediction"]
+    assert "\n" in answer and answer[0] == answer[-1] == " ", "spaces stay, as released"
+    assert stored["prediction_stripped"] == answer[1:-1]
     head, row = text.splitlines()
     assert head == '"video_id","question","answer","pred_answer","task"'
     assert row == '0,"a ""b""","c","' + answer.replace("\n", "") + '","T"'

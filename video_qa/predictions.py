@@ -32,7 +32,8 @@ class Prediction:
 
     Attributes:
         run_id: fingerprint of the settings and annotations it was made under.
-        prediction: the model's text, unchanged; empty where ``error`` is set.
+        prediction: the model's text, unchanged; empty where ``error`` is set. The file also holds
+            ``prediction_stripped``, the same without the spaces around it.
         letter: the letter read out of it; None for open-ended questions.
         correct: whether that letter is the right one; None for open-ended questions.
         num_frames: frames of the video seen before the answer.
@@ -61,7 +62,7 @@ class Prediction:
 
     def to_json(self) -> str:
         """One line of JSON; the timing fields stand beside the others, as pandas likes it."""
-        values = asdict(self)
+        values = asdict(self) | {"prediction_stripped": self.prediction.strip()}
         timing = values.pop("timing")
         return json.dumps(values | {k: v for k, v in timing.items() if k not in values})
 
@@ -69,6 +70,7 @@ class Prediction:
     def from_json(cls, line: str) -> Prediction:
         """The inverse of ``to_json``. Raises ValueError, TypeError or KeyError on anything else."""
         values = json.loads(line)
+        values.pop("prediction_stripped", None)
         names = [f.name for f in fields(cls) if f.name != "timing"]
         own = {
             name: values.pop(name) for name in names if name in values or name not in LATER_FIELDS

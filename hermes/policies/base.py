@@ -27,7 +27,8 @@ Observer = Callable[[int, Tensor, Tensor, float], None]
 and with the new tokens (prefix included), and the scaling of the logits."""
 
 Recall = Callable[[int, Tensor], None]
-"""Called per layer with the un-rotated queries (h, q, d) of the question, before it is read."""
+"""Called per layer, before the prompt is read there, with the un-rotated queries (h, q, d) of the
+question's own tokens; of the whole prompt where the question does not occur in it as it stands."""
 
 
 class Policy(ABC):

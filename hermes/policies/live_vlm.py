@@ -33,7 +33,7 @@ class LiveVlmOptions:
     """Sizes of the short-term memory and of the buckets."""
 
     recent_share: float = 0.25
-    """Share of kv_size for the newest frames, kept whole."""
+    """Share of kv_size for the newest frames, kept whole: at least one, unless it is 0."""
     num_buckets: int = 16
     max_queries: int = 256
     """Visual tokens of a chunk whose attention is looked at."""
@@ -69,7 +69,8 @@ class LiveVlm(Policy):
     def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Buckets of the past, then the newest frames."""
         length = frame_tail(memory).tokens_per_frame
-        recent = int(self.options.recent_share * self.config.kv_size) // length * length
+        share = self.options.recent_share
+        recent = max(int(share * self.config.kv_size) // length, share > 0) * length
         return [self._layer(memory, layer, recent) for layer in range(memory.num_layers)]
 
     def _layer(self, memory: StreamMemory, layer: int, recent: int) -> Tensor:

@@ -4,7 +4,8 @@ Section 3.2 (retrieval inside the model) of arXiv 2503.00540. While watching, th
 window of the newest frames are attended to; what leaves the window goes to host memory,
 un-rotated, frame by frame. A question looks, in every layer, at the prefix and at the frames
 whose mean key has the largest product with the mean of the question's queries (heads
-concatenated), in time order, at gapless positions.
+concatenated; the question's tokens without options and chat frame), in time order, at gapless
+positions.
 
 Choices and deviations:
 - Similarity is taken between un-rotated queries and un-rotated keys, so that age does not count.

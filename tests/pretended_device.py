@@ -86,9 +86,7 @@ class PretendedTensor(Tensor):
         return f"PretendedTensor({self.held!r}, device={self.device})"
 
     @classmethod
-    def __torch_dispatch__(
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         raise RuntimeError(f"{func} on a pretended device outside pretended_devices()")
 
 
@@ -99,9 +97,7 @@ class _Dispatch(TorchDispatchMode):
         super().__init__()
         self.traffic = traffic
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         tensors = _tensors((args, kwargs))
         target = _device_argument(kwargs)
@@ -116,9 +112,7 @@ class _Dispatch(TorchDispatchMode):
         kwargs.pop("pin_memory", None)
         return _run(func, args, kwargs, device)
 
-    def _copy(
-        self, func: Any, tensors: list[Tensor], args: Any, kwargs: Any, target: Any
-    ) -> Any:
+    def _copy(self, func: Any, tensors: list[Tensor], args: Any, kwargs: Any, target: Any) -> Any:
         """`_to_copy` and `copy_`: the two ways from one device to another."""
         if func is aten.copy_.default:
             here, there = args[0].device, args[1].device

@@ -80,7 +80,7 @@ WAITS = {
     "unique": lambda x: x.unique(),
     "unique_consecutive": lambda x: x.flatten().unique_consecutive(),
     "boolean index": lambda x: x[x > 1],
-    "boolean write": lambda x: x.__setitem__(x > 1, x[:1, 1].expand(int(4))),
+    "boolean write": lambda x: x.__setitem__(x > 1, x[:1, 1].expand(4)),
     "equal": lambda x: torch.equal(x, x),
     "cpu": lambda x: x.cpu(),
     "repeat_interleave": lambda x: torch.repeat_interleave(x[0].long()),

@@ -51,8 +51,8 @@ class PositionRule(Protocol):
     num_axes: int
     dtype: torch.dtype
 
-    def text(self, num_tokens: int) -> Placement:
-        """Consecutive positions, the same on every axis."""
+    def text(self, num_tokens: int, device: torch.device | None = None) -> Placement:
+        """Consecutive positions, the same on every axis; offsets made where they are needed."""
 
     def renumber(self, positions: Tensor, num_prefix: int) -> Tensor:
         """Close the gaps of (a, n) positions; the first `num_prefix` stay."""

@@ -18,7 +18,7 @@ SUMMARY = -2
 
 @dataclass(frozen=True)
 class Provenance:
-    """Origin of q new visual tokens."""
+    """Origin of q new visual tokens, in host memory."""
 
     frame: Tensor
     """(q,) int64 number of the sampled frame, counted from the start of the stream."""
@@ -64,9 +64,11 @@ class ProvenanceBuffers:
             self.seconds[:, slots] = 0
             self.patch[:, slots] = 0
             return
-        self.frame[:, slots] = origin.frame
-        self.seconds[:, slots] = origin.seconds
-        self.patch[:, slots] = origin.patch
+        self.frame[:, slots], self.seconds[:, slots], self.patch[:, slots] = (
+            torch.stack((origin.frame.double(), origin.seconds, origin.patch.double()))
+            .to(self.frame.device)
+            .unbind()
+        )  # one copy; whole numbers are exact in fp64
 
     def write_summary(self, layer: int, slot: int, seconds: Tensor, weight: Tensor) -> None:
         """Record a summary token: its mean time and the number of tokens it stands for."""

@@ -285,7 +285,7 @@ class AbstractHermes(ReleasedNames, ABC):
     def read_text(self, text: str, *, output: Output) -> Tensor | None:
         """Append text at the next free positions; hidden states as `StreamDecoder.forward`."""
         ids = self.processor.encode(text)
-        placement = self.rule.text(len(ids))
+        placement = self.rule.text(len(ids), self.device)
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
 
     def naming_remedies(self, doing: str) -> AbstractContextManager[None]:

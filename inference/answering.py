@@ -123,7 +123,7 @@ class AnswerLoop:
 
     def _read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         engine = self._engine
-        placement = engine.rule.text(len(ids))
+        placement = engine.rule.text(len(ids), engine.device)
         hidden = engine.decoder.forward(memory, engine.embed(ids), placement, recall=recall)
         assert hidden is not None
         return hidden

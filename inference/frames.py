@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,13 @@ def resize(levels: Tensor, size: tuple[int, int], filter_number: int) -> Tensor:
 
 def normalise(frames: Tensor, config: PixelConfig) -> Tensor:
     """(f, 3, H, W) levels 0..255 -> (level * rescale - mean) / std, fp32."""
-    mean = torch.tensor(config.mean, device=frames.device).view(3, 1, 1)
-    std = torch.tensor(config.std, device=frames.device).view(3, 1, 1)
+    mean, std = (_per_channel(numbers, frames.device) for numbers in (config.mean, config.std))
     return (frames * config.rescale_factor - mean) / std
+
+
+@lru_cache(maxsize=8)  # sent to a device once, not with every chunk
+def _per_channel(numbers: tuple[float, float, float], device: torch.device) -> Tensor:
+    return torch.tensor(numbers, device=device).view(3, 1, 1)
 
 
 def pixels(

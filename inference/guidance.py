@@ -32,7 +32,7 @@ def embedding_probe(
     """The released scorer: raw text embeddings at every layer, no causal mask among them."""
     visual = slice(memory.num_prefix, memory.num_tokens)
     attention = {}
-    with memory.scratch(), memory.append(rule.text(len(embeddings))) as angles:
+    with memory.scratch(), memory.append(rule.text(len(embeddings), embeddings.device)) as angles:
         for layer in layers:
             hidden = embeddings.to(memory.layers[layer].device)
             queries, keys, _ = decoder.project(layer, hidden)
@@ -64,7 +64,7 @@ def exact_probe(
         decoder.forward(
             memory,
             embeddings,
-            rule.text(len(embeddings)),
+            rule.text(len(embeddings), embeddings.device),
             output="none",
             observer=observe,
             depth=max(layers) + 1,

@@ -47,7 +47,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         tokens = len(features) // len(frames)
 
         def place(num_steps: int) -> Placement:
-            return self.rule.text(num_steps * tokens)
+            return self.rule.text(num_steps * tokens, self.device)
 
         return VisualChunk(features, place(len(frames)), place, 1, tokens)
 

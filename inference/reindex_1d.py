@@ -14,9 +14,9 @@ class Positions1D:
     num_axes = 1
     dtype = torch.int64
 
-    def text(self, num_tokens: int) -> Placement:
+    def text(self, num_tokens: int, device: torch.device | None = None) -> Placement:
         """0 .. n-1 after the next free position."""
-        return Placement(torch.arange(num_tokens).view(1, -1), num_tokens)
+        return Placement(torch.arange(num_tokens, device=device).view(1, -1), num_tokens)
 
     def renumber(self, positions: Tensor, num_prefix: int) -> Tensor:
         """(1, n) positions -> 0 .. n-1; the prefix already stands there."""

@@ -23,9 +23,9 @@ class Positions3D:
         temporal_patch_size / sample_fps * tokens_per_second (8 at 0.5 fps for Qwen2.5-VL)."""
         self.time_step = time_step
 
-    def text(self, num_tokens: int) -> Placement:
+    def text(self, num_tokens: int, device: torch.device | None = None) -> Placement:
         """Consecutive, the same on every axis."""
-        offsets = torch.arange(num_tokens, dtype=self.dtype).expand(3, -1)
+        offsets = torch.arange(num_tokens, dtype=self.dtype, device=device).expand(3, -1)
         return Placement(offsets, num_tokens)
 
     def grid(self, num_times: int, height: int, width: int) -> Placement:

@@ -132,8 +132,7 @@ class Reprefill:
             short = count * length - len(frames)
             contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)
             seconds = 0.0
-        host = Provenance(origin.frame.cpu(), origin.seconds.cpu(), origin.patch.cpu())
-        parts = zip(*(field.split(tokens) for field in vars(host).values()), strict=True)
+        parts = zip(*(field.split(tokens) for field in vars(origin).values()), strict=True)
         return [
             Step(content.clone(), Provenance(*part), seconds)
             for content, part in zip(contents, parts, strict=True)
@@ -151,6 +150,5 @@ class Reprefill:
 
 
 def _joined(steps: list[Step]) -> Provenance:
-    device = steps[0].content.device
     fields = zip(*(vars(step.origin).values() for step in steps), strict=True)
-    return Provenance(*(torch.cat(field).to(device) for field in fields))
+    return Provenance(*(torch.cat(field) for field in fields))

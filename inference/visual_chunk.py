@@ -66,7 +66,7 @@ class VisualChunk:
     def provenance(
         self, first_frame: int, num_frames: int, times: Sequence[float] | Tensor
     ) -> Provenance:
-        """Origin of the (q,) tokens; frames that share tokens are named by their first.
+        """Origin of the (q,) tokens, in host memory; frames that share tokens are named by their first.
 
         Args:
             first_frame: number of the first frame, counted from the start of the stream.
@@ -80,9 +80,8 @@ class VisualChunk:
         leading, step = slice(None, None, self.frames_per_step), self.tokens_per_step
         frames = torch.arange(first_frame, first_frame + num_frames)[leading]
         seconds = torch.as_tensor(times, dtype=torch.float64)[leading]
-        device = self.features.device
         return Provenance(
-            frames.repeat_interleave(step).to(device),
-            seconds.repeat_interleave(step).to(device),
-            torch.arange(step).repeat(len(frames)).to(device),
+            frames.repeat_interleave(step),
+            seconds.repeat_interleave(step),
+            torch.arange(step).repeat(len(frames)),
         )

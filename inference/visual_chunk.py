@@ -66,7 +66,7 @@ class VisualChunk:
     def provenance(
         self, first_frame: int, num_frames: int, times: Sequence[float] | Tensor
     ) -> Provenance:
-        """Origin of the (q,) tokens, in host memory; frames that share tokens are named by their first.
+        """Origin of the (q,) tokens, on the host; frames that share tokens bear the first number.
 
         Args:
             first_frame: number of the first frame, counted from the start of the stream.

@@ -10,6 +10,7 @@ Exit code 0: every part passed; 1: some did not; 2: it could not start.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import platform
 import subprocess
@@ -147,7 +148,9 @@ def _install(wheels: Path) -> int:
         print(f"nothing that is missing here ({', '.join(wanted)}) lies in {wheels}")
         return 0
     command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(wheels)]
-    return 2 if subprocess.run([*command, *chosen], check=False).returncode else 0
+    code = subprocess.run([*command, *chosen], check=False).returncode
+    importlib.invalidate_caches()
+    return 2 if code else 0
 
 
 def _machine(device: str) -> dict[str, Any]:

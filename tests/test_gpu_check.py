@@ -99,6 +99,18 @@ def test_a_file_broken_for_another_reason_is_not_left_out(tmp_path):
     assert left_out_files(files, ["av"]) == {}
 
 
+def test_only_what_is_missing_is_installed_from_the_wheels(tmp_path, monkeypatch):
+    for name in ("torch-2.99.0-cp311", "some_decord-1.0-py3", "openai-9.9-py3", "PyTest-99.0-py3"):
+        (tmp_path / f"{name}-none-any.whl").touch()
+    missing, calls = {"openai", "decord", "torchvision"}, []
+    monkeypatch.setattr(gpu_check, "find_spec", lambda module: module not in missing or None)
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: calls.append(command) or done)
+    assert gpu_check._install(tmp_path) == 0
+    (command,) = calls
+    assert command[2:] == ["pip", "install", "--no-index", "--find-links", str(tmp_path), "openai"]
+
+
 def test_a_missing_gpu_is_no_pass(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert gpu_check.main(["--out", str(tmp_path / "out.json")]) == 2

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("av")
+pytest.importorskip("openai")
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 VISIBLE = ("LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml")

@@ -77,13 +77,19 @@ def set_apart(files: list[str], left_out: dict[str, str]) -> list[str]:
 def _counts(report: Path) -> dict[str, Any]:
     cases = list(ElementTree.parse(report).iter("testcase"))
     skips = [case.find("skipped") for case in cases]
-    reasons = Counter(str(skip.get("message")) for skip in skips if skip is not None)
+    reasons = Counter(_reason(skip) for skip in skips if skip is not None)
     failed = [case for case in cases if _broke(case)]
     return {
         "passed": len(cases) - len(failed) - sum(reasons.values()),
         "failed": [f"{case.get('classname')}::{case.get('name')}" for case in failed],
         "skipped": dict(reasons),
     }
+
+
+def _reason(skip: ElementTree.Element) -> str:
+    """Of a whole file that is skipped only the text says why."""
+    message = str(skip.get("message"))
+    return str(skip.text) if message == "collection skipped" else message
 
 
 def _broke(case: ElementTree.Element) -> bool:

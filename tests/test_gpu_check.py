@@ -73,6 +73,13 @@ def test_counts_of_a_part(tmp_path, body, seen):
     assert bool(result["skipped"]) == ("skip" in body)
 
 
+def test_the_reason_of_a_skipped_file_is_told(tmp_path):
+    path = tmp_path / "test_part.py"
+    path.write_text("import pytest\npytest.importorskip('nonexistent_module')\n")
+    (reason,) = run_tests([str(path)], {}, 60, {})["skipped"]
+    assert "could not import 'nonexistent_module'" in reason
+
+
 OUTCOMES = [
     ({"exit_code": 1, "seconds": 1.0, "passed": 3}, 1),
     ({"exit_code": 0, "seconds": 1.0, "passed": 0}, 1),

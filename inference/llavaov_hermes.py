@@ -34,12 +34,11 @@ class LlavaOneVisionHermes(AbstractHermes):
 
     @torch.no_grad()
     def get_video_features(self, frames: Tensor) -> Tensor:
-        """(f, H, W, 3) uint8 frames -> (f * tokens_per_frame, e), the newline token left out."""
+        """(f, H, W, 3) uint8 frames -> (f * tokens_per_frame, e), without a newline token."""
         config = self.processor.pixels
         assert config.size is not None
         images = pixels(frames, config.size, config, self.device).to(self.dtype)
-        output = self.model.model.get_video_features(images[None])
-        return output.pooler_output[0, :-1].to(self.device)
+        return frame_features(self.model.model, images).flatten(0, 1).to(self.device)
 
     def watch(self, frames: Tensor) -> VisualChunk:
         """Frames one after the other, each a run of tokens."""
@@ -50,6 +49,25 @@ class LlavaOneVisionHermes(AbstractHermes):
             return self.rule.text(num_steps * tokens, self.device)
 
         return VisualChunk(features, place(len(frames)), place, 1, tokens)
+
+
+def frame_features(model: Any, images: Tensor) -> Tensor:
+    """(f, 3, height, width) pixels -> (f, tokens_per_frame, e), through a `LlavaOnevisionModel`.
+
+    From its parts: its own `get_video_features` ends with a newline token in some versions of
+    transformers (5.23) and not in others (5.17).
+    """
+    states = model.vision_tower(images, output_hidden_states=True).hidden_states
+    features = model.multi_modal_projector(_selected(states, model.config))
+    return model.apply_pooling(features)
+
+
+def _selected(hidden_states: tuple[Tensor, ...], config: Any) -> Tensor:
+    """(f, patches, width) of the layer that the projector reads; several are put side by side."""
+    layers = config.vision_feature_layer
+    chosen = [hidden_states[n] for n in ([layers] if isinstance(layers, int) else layers)]
+    first = 1 if config.vision_feature_select_strategy == "default" else 0  # a class token
+    return torch.cat(chosen, -1)[:, first:]
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:

@@ -51,6 +51,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--kv_size", type=int, default=64, help="visual tokens per layer")
     parser.add_argument("--num_streams", type=int, default=6, help="videos to write")
     parser.add_argument("--minutes", type=float, default=4.0, help="length of each video")
+    parser.add_argument(
+        "--video_format",
+        choices=("mp4", "npy"),
+        default="mp4",
+        help="npy: uncoded frames, which need no PyAV (default: mp4)",
+    )
     parser.add_argument("--data", type=Path, default=Path("data/nanostream_demo"))
     parser.add_argument("--results", type=Path, default=Path("results/demo"))
     return parser.parse_args(argv)
@@ -67,6 +73,7 @@ def _split(options: argparse.Namespace) -> list[str]:
     return [
         *("--split", "test", "--num_streams", str(options.num_streams)),
         *("--min_minutes", length, "--max_minutes", length),
+        *(("--video_format", "npy", "--fps", "1") if options.video_format == "npy" else ()),
     ]
 
 

@@ -69,6 +69,8 @@ LEAN = {
 
 @pytest.mark.parametrize(("statement", "absent"), LEAN.items(), ids=LEAN)
 def test_importing_loads_no_more_than_it_should(statement, absent):
+    if "open_ended" in statement:
+        pytest.importorskip("openai")
     check = (
         f"{statement}, sys\nloaded = set({absent!r}) & set(sys.modules)\nassert not loaded, loaded"
     )

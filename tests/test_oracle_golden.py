@@ -29,6 +29,11 @@ def test_reduced_traces_replay(golden, trace, checkpoint, capsys):
     assert line.endswith("answers exact")
 
 
+def test_a_folder_without_traces_is_refused(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "no traces" in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"the full traces are not here ({SHARED})")
 @pytest.mark.parametrize("checkpoint", sorted(set(TRACES.values())))
 def test_full_traces_replay(checkpoint, capsys):

@@ -16,6 +16,7 @@ TALK = [{"question": f"why {i}?", "answer": "so", "end_time": 9 + i} for i in ra
 
 @pytest.fixture
 def judge(tmp_path, monkeypatch):
+    pytest.importorskip("openai")
     server = JudgeServer()
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))

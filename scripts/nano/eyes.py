@@ -7,7 +7,6 @@ together from a `FeatureBank` of such tokens, without rendering anything.
 import io
 import random
 
-import av
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from inference.frames import PixelConfig
 from inference.frames import pixels as engine_pixels
+from inference.llavaov_hermes import frame_features
 from scripts.nano.checkpoint import EMBEDDING_STD, IMAGE_SIZE, TEXT_WIDTH, TOKENS_PER_FRAME
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
@@ -62,6 +62,8 @@ def to_pixels(frames: np.ndarray) -> torch.Tensor:
 
 
 def through_h264(frames) -> np.ndarray:
+    import av
+
     file = io.BytesIO()
     encode(frames, file, FPS, SIZE)
     file.seek(0)
@@ -82,8 +84,7 @@ def make_chart_frames(seed: int, num_states: int) -> tuple[torch.Tensor, torch.T
 
 def see(model, pixels: torch.Tensor) -> torch.Tensor:
     """Tokens of frames: `(n, 3, 56, 56)` to `(n, 4, width)`."""
-    output = model.model.get_video_features(pixels.float()[None]).pooler_output
-    return output.reshape(-1, TEXT_WIDTH)[:-1].view(-1, TOKENS_PER_FRAME, TEXT_WIDTH)
+    return frame_features(model.model, pixels.float())
 
 
 class Heads(torch.nn.Module):

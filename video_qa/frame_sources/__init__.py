@@ -11,7 +11,6 @@ from video_qa.frame_request import FrameRequest
 from video_qa.frame_sources.decord_file import DecordSource
 from video_qa.frame_sources.image_folder import ImageFolderSource
 from video_qa.frame_sources.npy_array import NpyArraySource
-from video_qa.frame_sources.pyav_file import PyAVSource
 from video_qa.sampling import SAMPLING_RULES
 from video_qa.video_error import VideoError
 
@@ -36,8 +35,22 @@ class FrameSource(Protocol):
         ...
 
 
+def _pyav_source(request: FrameRequest) -> FrameSource:
+    """Imported on use: images and arrays are read without PyAV."""
+    try:
+        import av  # noqa: F401
+    except ImportError as error:
+        raise VideoError(
+            f"{request.path}: video files are read with PyAV, which is not installed; "
+            "pip install av, or give a folder of images or a .npy array"
+        ) from error
+    from video_qa.frame_sources.pyav_file import PyAVSource
+
+    return PyAVSource(request)
+
+
 VIDEO_BACKENDS: dict[str, Callable[[FrameRequest], FrameSource]] = {
-    "pyav": PyAVSource,
+    "pyav": _pyav_source,
     "decord": DecordSource,
 }
 KINDS: dict[str, Callable[[FrameRequest], FrameSource]] = {

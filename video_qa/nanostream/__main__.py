@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from video_qa.nanostream.write import SPLITS, NanoStreamError, Settings, write_split
+from video_qa.nanostream.write import FORMATS, SPLITS, NanoStreamError, Settings, write_split
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -14,7 +14,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     default = Settings()
     parser = argparse.ArgumentParser(
         prog="python -m video_qa.nanostream",
-        description="Generate streams (H.264 mp4) and questions about them. "
+        description="Generate streams (H.264 mp4, or arrays of frames) and questions about them. "
         "The same options give the same streams; a killed run continues where it stopped.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -26,6 +26,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--max_minutes", type=float, default=default.max_minutes, help="longest stream")
     add("--seed", type=int, default=default.seed, help="another seed, other streams")
     add("--fps", type=int, default=default.fps, help="frames per second of the video")
+    add(
+        "--video_format",
+        choices=FORMATS,
+        default=default.video_format,
+        help="npy: uncoded frames, one per second (--fps 1), written and read without PyAV",
+    )
     add("--size", type=int, default=default.size, help="width and height in pixels, even")
     add(
         "--questions_per_task",

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import IO
 
-import av
 import numpy as np
 
 SIZE = 112  # pixels, even because of yuv420p
@@ -31,7 +30,12 @@ def to_yuv420(frame: np.ndarray) -> np.ndarray:
 
 
 def encode(frames: Iterable[np.ndarray], file: str | IO[bytes], fps: int, size: int) -> None:
-    """Write uint8 `(size, size, 3)` RGB frames as an H.264 mp4, frame i at `i / fps` seconds."""
+    """Write uint8 `(size, size, 3)` RGB frames as an H.264 mp4, frame i at `i / fps` seconds.
+
+    PyAV is imported here, so that streams can be rendered where it is missing.
+    """
+    import av
+
     with av.open(file, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=fps, options=CODEC_OPTIONS)
         stream.width = stream.height = size

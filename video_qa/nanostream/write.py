@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from video_qa.atomic_file import write_text_atomically
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 SPLITS = {"train": 1, "test": 2}
 CHOICE, WORDS = "nanostream", "nanostream_words"  # annotation files: with options, and without
 END_OFFSET_SECONDS = 0.1  # a question at k.1 s has seen second k and, at 1 fps, no later frame
+FORMATS = ("mp4", "npy")
 SETTINGS_FILE = "settings.json"
 
 
@@ -34,6 +36,7 @@ class NanoStreamError(ValueError):
 class Settings:
     """What decides every byte of a split.
 
+    `video_format` "npy" stores frames as they were rendered, one per second, without a video coder.
     `questions_per_task` counts the seconds asked about, per stream and task; each is asked once
     with options and once in words.
 
@@ -48,6 +51,7 @@ class Settings:
     seed: int = 0
     fps: int = FPS
     size: int = SIZE
+    video_format: str = "mp4"
     questions_per_task: int = 2
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class Settings:
             ),
             "seed >= 0": self.seed >= 0,
             "1 <= fps <= 60": 1 <= self.fps <= 60,
+            f"video_format is one of {', '.join(FORMATS)}": self.video_format in FORMATS,
+            "fps = 1 with video_format npy": self.video_format != "npy" or self.fps == 1,
             "size is even, 56 to 1024": 56 <= self.size <= 1024 and self.size % 2 == 0,
         }
         broken = [rule for rule, holds in rules.items() if not holds]
@@ -123,7 +129,11 @@ def _write_video(world: World, path: Path, settings: Settings) -> None:
     part = path.with_suffix(".part")
     try:
         frames = render(world, settings.fps, settings.size)
-        encode(frames, str(part), settings.fps, settings.size)
+        if settings.video_format == "npy":
+            with part.open("wb") as file:
+                np.save(file, np.stack(list(frames)))
+        else:
+            encode(frames, str(part), settings.fps, settings.size)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -163,7 +173,7 @@ def write_split(out: Path, settings: Settings) -> dict[str, Path]:
     for number in _streams(settings):
         world = make_stream(settings, number)
         name = f"{settings.split}_{number:04d}"
-        path = out / settings.split / f"{name}.mp4"
+        path = out / settings.split / f"{name}.{settings.video_format}"
         if not path.exists():
             _write_video(world, path, settings)
         annotated = annotate(world, name, path.as_posix(), settings.questions_per_task)

@@ -26,7 +26,8 @@ def quantise(states: Tensor) -> Quantised:
     """Round (..., d) floats to 255 levels."""
     wide = states.float()
     scale = wide.abs().amax(dim=-1, keepdim=True) / LEVELS
-    levels = (wide / scale.clamp(min=torch.finfo(torch.float32).tiny)).round()
+    scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
+    levels = (wide / scale).round()
     return Quantised(levels.to(torch.int8), scale)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import assert_same, contents, largest_error, open_stream, random_frames, watch
+from tiny import largest_error
 
 from inference import ModelLoadError, attention
 from inference.attention import KERNELS, choose_kernel
@@ -121,14 +121,3 @@ def test_folded_and_grouped_agree_on_the_gpu():
     moved = [state.cuda().half() for state in states]
     ours, other = (kernel(*moved, 0.1) for kernel in (attention.sdpa, attention._folded))
     assert largest_error(ours, other) < 5e-3
-
-
-def test_a_stream_over_two_devices_places_each_layer_on_its_own(base, monkeypatch):
-    """No second device here: the layers are told apart by a device index that the CPU ignores."""
-    engine = open_stream(base, kv_size=24)
-    devices = [torch.device("cpu", layer % 2) for layer in range(engine.num_layers)]
-    monkeypatch.setattr(type(engine.decoder), "devices", property(lambda decoder: devices))
-    split = open_stream(base, kv_size=24)
-    for stream in (engine, split):
-        watch(stream, random_frames(24))
-    assert_same(contents(engine), contents(split))

@@ -50,7 +50,7 @@ def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
 
 OTHER_PATHS = [
     {"policy": "hermes", "summary": "weighted", "reindex": "eager"},
-    {"policy": "hermes", "probe": "exact", "position_limit": 320, "reindex_margin": 250},
+    {"policy": "hermes", "probe": "exact", "position_limit": 420, "reindex_margin": 350},
     {"policy": "stratified", "policy_options": {"num_slices": 2, "floor_share": 1.0}},
     {"policy": "infinipot_v", "reindex": "eager"},
     {"policy": "live_vlm", "policy_options": {"max_queries": 3, "num_buckets": 2}},

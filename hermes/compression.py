@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hermes.memory import StreamMemory
+from hermes.memory import StreamMemory, fold_evicted
 from hermes.policies.base import Guidance, Policy
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
-"""Layer -> guidance text  to  per-layer (n,) attention; supplied by the engine."""
+"""Layer -> guidance text  to  per stack (l, n) attention, as `Policy.choose` takes it; supplied by
+the engine."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,24 @@ def compress(
         if renumber:
             memory.renumber(renumber)
         return Compression(entered=True, renumbered=renumber is not None)
-    layers = range(memory.num_layers)
-    wanted = {layer: text for layer in layers if (text := policy.guidance(layer))}
+    wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    kept = policy.select(memory, attention)
+    kept = policy.choose(memory, attention)
+    folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
-        memory.fold(layer, kept[layer], weighted=weighted) if policy.folds(layer) else None
-        for layer in layers
+        fold_evicted(stack, layers, rows, weighted=weighted) if layers else None
+        for stack, layers, rows in zip(memory.stacks, folding, kept, strict=True)
     ]
     policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
-    return Compression(entered=True, kept=kept, renumbered=memory.num_renumberings > before)
+    kept_rows = [
+        row[: len(row) - policy.folds(layer)]
+        for stack, rows in zip(memory.stacks, kept, strict=True)
+        for layer, row in zip(stack.layers, rows, strict=True)
+    ]
+    return Compression(entered=True, kept=kept_rows, renumbered=memory.num_renumberings > before)
 
 
 def _keep_margin(

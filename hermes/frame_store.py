@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.quantise import Quantised, dequantise, quantise
 
@@ -77,12 +78,12 @@ class FrameStore:
         stored = [(frame, new[frame]) for frame in self.frames if frame in new]
         first = memory.num_prefix + start
         rows = slice(first, first + len(numbers) * length)
-        for layer in range(memory.num_layers):
-            self._copy_layer(memory, layer, rows, length, stored)
+        for stack, index in zip(memory.stacks, self._index, strict=True):
+            self._copy_stack(stack, index, rows, length, stored)
 
     def scores(self, layer: int, query: Tensor) -> Tensor:
         """(F,) fp32: mean key of every frame times the (g * d,) query."""
-        table = self._index[layer]
+        table = self._table(layer)
         slots = torch.tensor([frame.slot for frame in self.frames], device=table.device)
         return table[slots] @ query
 
@@ -99,7 +100,7 @@ class FrameStore:
         """Room for a frame, not yet filled; it may leave again for later ones of its chunk."""
         needed = sum(shape.numel() * dtype.itemsize for shape, dtype in shapes)
         self._make_room(needed)
-        pinned = memory.layers[0].device.type == "cuda"
+        pinned = memory.device.type == "cuda"
         states = tuple(
             torch.empty(shape, dtype=dtype, pin_memory=pinned) for shape, dtype in shapes
         )
@@ -108,30 +109,39 @@ class FrameStore:
         self.host_bytes += needed
         return frame
 
-    def _copy_layer(
+    def _table(self, layer: int) -> Tensor:
+        """(slots, g * d) mean keys of a layer."""
+        for index in self._index:
+            if layer < len(index):
+                return index[layer]
+            layer -= len(index)
+        raise IndexError(layer)
+
+    def _copy_stack(
         self,
-        memory: StreamMemory,
-        layer: int,
+        stack: LayerStack,
+        index: Tensor,
         rows: slice,
         length: int,
         stored: list[tuple[StoredFrame, int]],
     ) -> None:
-        buffers = memory.layers[layer]
-        means = buffers.keys[:, rows].float().unflatten(1, (-1, length)).mean(dim=2)
+        """One copy per frame, not per layer."""
+        layers = slice(stack.layers.start, stack.layers.stop)
+        means = stack.keys[:, :, rows].float().unflatten(2, (-1, length)).mean(dim=3)
         for frame, turn in stored:
-            self._index[layer][frame.slot] = means[:, turn].flatten()
-        for which, source in enumerate((buffers.keys[:, rows], buffers.values[:, rows])):
+            index[:, frame.slot] = means[:, :, turn].flatten(1)
+        for which, source in enumerate((stack.keys[:, :, rows], stack.values[:, :, rows])):
             parts = quantise(source) if self._quantised else (source,)
             for frame, turn in stored:
                 mine = slice(turn * length, (turn + 1) * length)
                 for part, target in zip(parts, frame.states, strict=True):
-                    target[which, layer].copy_(part[:, mine], non_blocking=True)
+                    target[which, layers].copy_(part[:, :, mine], non_blocking=True)
 
     def _shapes(self, memory: StreamMemory, length: int) -> Shapes:
-        heads, _, width = memory.layers[0].keys.shape
-        shape = torch.Size((2, memory.num_layers, heads, length, width))
+        keys = memory.stacks[0].keys
+        shape = torch.Size((2, memory.num_layers, keys.shape[1], length, keys.shape[3]))
         if not self._quantised:
-            return [(shape, memory.layers[0].keys.dtype)]
+            return [(shape, keys.dtype)]
         return [(shape, torch.int8), (torch.Size((*shape[:-1], 1)), torch.float32)]
 
     def _make_room(self, needed: int) -> None:
@@ -163,11 +173,13 @@ class FrameStore:
 
     def _grow(self, memory: StreamMemory, capacity: int) -> None:
         grown = []
-        for layer, buffers in enumerate(memory.layers):
-            heads, _, width = buffers.keys.shape
-            table = torch.empty(capacity, heads * width, dtype=torch.float32, device=buffers.device)
+        for turn, stack in enumerate(memory.stacks):
+            layers, heads, _, width = stack.keys.shape
+            table = torch.empty(
+                layers, capacity, heads * width, dtype=torch.float32, device=stack.device
+            )
             if self._index:
-                table[: len(self._index[layer])] = self._index[layer]
+                table[:, : self._index[turn].shape[1]] = self._index[turn]
             grown.append(table)
         self._index = grown
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policies.frames import patch_offsets
 from hermes.positions import PositionRule
@@ -46,14 +47,15 @@ class QuestionMemory:
         needed = prefix + num_tokens + RESERVE_TOKENS
         if self._memory is None or self._memory.capacity < needed:
             self._memory = stream.sibling(needed)
+            self._memory.filled_late = True
         memory = self._memory
         memory.clear()
-        for own, theirs in zip(memory.layers, stream.layers, strict=True):
-            own.keys[:, :prefix] = theirs.keys[:, :prefix]
-            own.values[:, :prefix] = theirs.values[:, :prefix]
-        memory.positions[..., :prefix] = stream.positions[..., :prefix]
-        memory.provenance.write(slice(0, prefix), None)
-        memory.num_prefix, memory.num_tokens = prefix, prefix + num_tokens
+        for own, theirs in zip(memory.stacks, stream.stacks, strict=True):
+            own.keys[:, :, :prefix] = theirs.keys[:, :, :prefix]
+            own.values[:, :, :prefix] = theirs.values[:, :, :prefix]
+            own.positions[..., :prefix] = theirs.positions[..., :prefix]
+            own.origin.write(slice(0, prefix), None)
+        memory.hold(prefix, prefix + num_tokens)
         self._rule, self._offsets = rule, patch_offsets(stream, length)
         self._settle_next_position(num_tokens, frames)
         return memory
@@ -61,40 +63,38 @@ class QuestionMemory:
     def slots(self, layer: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Keys and values (g, stop - start, d) of recalled tokens, to be written to."""
         assert self._memory is not None
-        first = self._memory.num_prefix
-        buffers = self._memory.layers[layer]
-        used = slice(first + start, first + stop)
-        return buffers.keys[:, used], buffers.values[:, used]
+        stack, index = self._memory.place_of(layer)
+        used = slice(stack.num_prefix + start, stack.num_prefix + stop)
+        return stack.keys[index, :, used], stack.values[index, :, used]
 
     def place(self, layer: int, frame: Tensor, patch: Tensor) -> None:
         """Give the n tokens of a layer gapless positions in the order of time.
 
         Args:
-            frame, patch: (n,) int64 on the home device, in the order of the slots.
+            frame, patch: (n,) int64 on the layer's device, in the order of the slots.
         """
-        memory = self._memory
-        assert memory is not None
-        used = slice(memory.num_prefix, memory.num_tokens)
+        assert self._memory is not None
+        stack, index = self._memory.place_of(layer)
         order = (frame * self._offsets.shape[1] + patch).argsort()
-        positions = torch.empty_like(memory.positions[layer, :, used])
-        positions[:, order] = self._gapless(frame[order], patch[order])
-        memory.positions[layer, :, used] = positions
-        memory.provenance.frame[layer, used] = frame
-        memory.provenance.patch[layer, used] = patch
+        positions = torch.empty_like(stack.positions[index, :, stack.visual])
+        positions[:, order] = self._gapless(stack, frame[order], patch[order])
+        stack.positions[index, :, stack.visual] = positions
+        stack.origin.frame[index, stack.visual] = frame
+        stack.origin.patch[index, stack.visual] = patch
 
-    def _gapless(self, frame: Tensor, patch: Tensor) -> Tensor:
-        memory = self._memory
-        assert memory is not None
-        prefix = memory.num_prefix
-        places = self._offsets[:, patch]
-        places[0] = frame.to(places)
-        everything = torch.cat((memory.positions[0, :, :prefix], places), dim=1)
-        return self._rule.renumber(everything, prefix)[:, prefix:]
+    def _gapless(self, stack: LayerStack, frame: Tensor, patch: Tensor) -> Tensor:
+        prefix = stack.num_prefix
+        places = self._offsets.to(stack.device)[:, patch]
+        places[0] = frame.to(places.dtype)
+        everything = torch.cat((stack.positions[0, :, :prefix], places), dim=1)
+        return self._rule.renumber(everything[None], prefix)[0, :, prefix:]
 
     def _settle_next_position(self, num_tokens: int, frames: int) -> None:
         memory = self._memory
         assert memory is not None
-        count = torch.arange(num_tokens, device=memory.positions.device)
-        widest = self._gapless(count.clamp(max=frames - 1), count % self._offsets.shape[1])
-        memory.next_position.fill_(widest.max() + 1)
+        first, length = memory.stacks[0], self._offsets.shape[1]
+        count = torch.arange(num_tokens, device=memory.device)
+        widest = self._gapless(first, count.clamp(max=frames - 1), count % length).max() + 1
+        for stack in memory.stacks:
+            stack.next_position.copy_(widest.to(stack.device))
         memory.measure_positions()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
+from hermes.layer_stack import LayerStack
 from hermes.policies import Guidance
 from hermes.positions import PositionRule
 from inference.answering import AnswerLoop
@@ -211,7 +212,8 @@ class AbstractHermes(ReleasedNames, ABC):
         self.compression_seconds = watch.seconds()
 
     def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
-        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted.
+        """Attention of each layer's guidance text to the visual tokens, for `Policy.choose`: per
+        stack (l, n), zero in layers that want none, None where all of them want none.
 
         Not as released, positions are renumbered first where a text would pass the model's limit.
 
@@ -228,7 +230,7 @@ class AbstractHermes(ReleasedNames, ABC):
         for name, tokens in ids.items():
             layers = sorted(layer for layer, text in wanted.items() if text == name)
             attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
-        return [attention.get(layer) for layer in range(self.memory.num_layers)]
+        return [_stacked(attention, stack) for stack in self.memory.stacks]
 
     def question_answering(
         self,
@@ -335,3 +337,12 @@ class AbstractHermes(ReleasedNames, ABC):
             self.rule.num_axes,
             self.rule.dtype,
         )
+
+
+def _stacked(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:
+    found = [attention.get(layer) for layer in stack.layers]
+    some = next((row for row in found if row is not None), None)
+    if some is None:
+        return None
+    nothing = torch.zeros_like(some)
+    return torch.stack([nothing if row is None else row for row in found])

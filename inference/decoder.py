@@ -108,7 +108,7 @@ class StreamDecoder:
         recall: Recall | None,
     ) -> Tensor:
         layer, scaling = self.layers[index], self.scaling(index)
-        hidden = hidden.to(memory.layers[index].device)
+        hidden = hidden.to(memory.place_of(index)[0].device)
         queries, new_keys, new_values = self.project(index, hidden)
         if recall:
             recall(index, queries)

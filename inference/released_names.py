@@ -56,8 +56,7 @@ class ReleasedNames:
     def kv_cache(self) -> list[tuple[Any, Any]]:
         """Per layer keys (1, g, n, d), rotated at their positions, and values; views."""
         memory = self.memory
-        for layer, buffers in enumerate(memory.layers):
-            buffers.refresh(memory.positions[layer, :, : memory.num_tokens], memory._angles)
+        memory.refresh()
         used = slice(0, memory.num_tokens)
         return [
             (buffers.rotated[None, :, used], buffers.values[None, :, used])

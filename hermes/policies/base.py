@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from hermes.config import MemoryConfig
+from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policies.options import NoOptions, read_options
@@ -87,25 +88,44 @@ class Policy(ABC):
         """What looks at the attention of `num_new` visual tokens while they are read, or None."""
         return None
 
+    def folding(self, stack: LayerStack) -> slice | None:
+        """The layers of a stack that fold, by their index in it; None for none.
+
+        Raises:
+            ValueError: they are not neighbours.
+        """
+        found = [index for index, layer in enumerate(stack.layers) if self.folds(layer)]
+        if not found:
+            return None
+        if found[-1] - found[0] + 1 != len(found):
+            raise ValueError(f"layers that fold must be neighbours, got {found}")
+        return slice(found[0], found[-1] + 1)
+
     @abstractmethod
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Choose what stays. Called only when `overflows`.
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Choose what stays in the layers of a stack. Called only when `overflows`.
 
         Args:
-            memory: not to be changed.
-            attention: per layer the (n,) fp32 attention its `guidance` text pays to the visual
-                tokens, None where no guidance is asked for.
+            stack: not to be changed.
+            attention: (l, n) fp32 attention that each layer's `guidance` text pays to the visual
+                tokens, zero where no guidance is asked for; None where none of them asks.
 
         Returns:
-            Per layer ascending int64 indices in [0, n), at most `capacity(layer)` of them. After
-            summaries every layer must hold the same number of tokens.
+            (l, k) ascending int64 indices in [0, n), at most kv_size of them. In layers that fold
+            the last one repeats the one before it: its slot is the summary's.
         """
+
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """`select` for every stack; for policies that must see all layers first."""
+        return [
+            self.select(stack, seen) for stack, seen in zip(memory.stacks, attention, strict=True)
+        ]
 
     def evicting(  # noqa: B027 - most policies let go without a word
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
     ) -> None:
         """Last look before everything outside `kept` leaves: archive it, or write prototypes into
-        kept slots (`StreamMemory.replace`)."""
+        kept slots (`StreamMemory.replace`). `attention` and `kept` as in `choose`."""
 
     def recall(
         self, memory: StreamMemory, rule: PositionRule

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
@@ -48,9 +47,9 @@ class FrameTail(NamedTuple):
 
 def frame_tail(memory: StreamMemory) -> FrameTail:
     """Look at the frame numbers of layer 0; waits for the device once."""
-    visual = slice(memory.num_prefix, memory.num_tokens)
+    first = memory.stacks[0]
     numbers, counts = (
-        memory.provenance.frame[0, visual].cpu().unique_consecutive(return_counts=True)
+        first.origin.frame[0, first.visual].cpu().unique_consecutive(return_counts=True)
     )
     sizes = counts.tolist()
     whole = 0
@@ -61,7 +60,8 @@ def frame_tail(memory: StreamMemory) -> FrameTail:
 
 def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:
     """(a, t) places of the tokens of a frame relative to its corner; time is 0."""
-    newest = memory.positions[0, :, memory.num_tokens - tokens_per_frame : memory.num_tokens]
+    first = memory.stacks[0].positions[0]
+    newest = first[:, memory.num_tokens - tokens_per_frame : memory.num_tokens]
     offsets = newest - newest.amin(dim=1, keepdim=True)
     offsets[0] = 0
     return offsets
@@ -69,16 +69,10 @@ def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:
 
 def frame_grid(memory: StreamMemory, tokens_per_frame: int) -> tuple[int, int]:
     """Rows and columns of a frame: from M-RoPE positions, else square. May wait for the device."""
-    if memory.positions.shape[1] == 3:
+    if memory.stacks[0].positions.shape[1] == 3:
         rows = int(patch_offsets(memory, tokens_per_frame)[1].max()) + 1
     else:
         rows = round(tokens_per_frame**0.5)
     if tokens_per_frame % rows:
         raise ValueError(f"{tokens_per_frame} tokens of a frame do not fill {rows} rows")
     return rows, tokens_per_frame // rows
-
-
-def newest_rows(memory: StreamMemory, count: int) -> Tensor:
-    """Indices of the newest `count` visual tokens, ascending."""
-    total = memory.num_visual
-    return torch.arange(max(0, total - count), total, device=memory.positions.device)

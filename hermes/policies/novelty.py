@@ -1,6 +1,6 @@
 """What is new: whole frames after which the picture changes, tokens that repeat nothing older.
 
-Shapes: m candidate frames, n tokens, t tokens per frame, g key heads, d head width.
+Shapes: l layers, m candidate frames, n tokens, t tokens per frame, g key heads, d head width.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from hermes.blocks import MOST_NUMBERS
 from hermes.memory import StreamMemory
 from hermes.policies.frames import FrameTail
 
@@ -28,8 +29,8 @@ def frame_similarity(
         starts[number] = slot
         slot += count
     first = torch.tensor([starts[number] for number in numbers])
-    rows = (first[:, None] + torch.arange(length)).flatten().to(memory.layers[0].device)
-    values = memory.layers[0].values[:, rows].float()
+    rows = (first[:, None] + torch.arange(length)).flatten().to(memory.device)
+    values = memory.stacks[0].values[0, :, rows].float()
     features = normalize(values, dim=-1).unflatten(1, (len(numbers), length))
     flat = features.transpose(0, 1).flatten(1)
     return (flat @ flat.T / (length * values.shape[0])).tolist()
@@ -60,24 +61,26 @@ def choose_keyframes(
     return [numbers[index] for index in kept[:-1]]
 
 
-def stream_novelty(states: Tensor, block: int = 1024) -> Tensor:
-    """(n,) fp32 in [0, 1]: how little a token repeats any older one, wherever in the picture.
+def stream_novelty(states: Tensor, most_numbers: int = MOST_NUMBERS) -> Tensor:
+    """(l, n) fp32 in [0, 1]: how little a token repeats any older one, wherever in the picture.
 
     Of a thing that comes back again and again only the first sight is new, so that the best tokens
     cover the most different things (compare max-min diversity, DivPrune, arXiv 2503.02175).
 
     Args:
-        states: (g, n, d) keys or values in time order.
-        block: rows compared at once; bounds the working memory to block * n numbers.
+        states: (l, g, n, d) keys or values in time order.
+        most_numbers: bound on the similarities that exist at a time.
 
     Returns:
         1 - largest mean cosine over heads with a token before it; 1 for the first token.
     """
-    unit = normalize(states.float(), dim=-1).transpose(0, 1).flatten(1) / states.shape[0] ** 0.5
-    result = torch.ones(len(unit), device=unit.device)
-    for start in range(0, len(unit), block):
-        likeness = unit[start : start + block] @ unit[: start + block].T
-        older = torch.ones_like(likeness, dtype=torch.bool).tril(start - 1)
-        nearest = likeness.masked_fill(~older, 0).amax(dim=1)
-        result[start : start + block] = (1 - nearest).clamp(0, 1)
+    layers, heads, tokens, _ = states.shape
+    unit = normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
+    result = torch.ones(layers, tokens, device=unit.device)
+    block = max(1, most_numbers // max(1, layers * tokens))
+    for start in range(0, tokens, block):
+        likeness = unit[:, start : start + block] @ unit[:, : start + block].transpose(1, 2)
+        older = torch.ones_like(likeness[0], dtype=torch.bool).tril(start - 1)
+        nearest = likeness.masked_fill(~older, 0).amax(dim=2)
+        result[:, start : start + block] = (1 - nearest).clamp(0, 1)
     return result

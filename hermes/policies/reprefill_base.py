@@ -8,13 +8,12 @@ frame numbers. A step is what shares its tokens: one frame, or the frames of a t
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from hermes.memory import StreamMemory
+from hermes.layer_stack import LayerStack
 from hermes.policies.base import Policy
 from hermes.policies.options import check_count, check_flag
 
@@ -57,6 +56,6 @@ class ReprefillPolicy(Policy):
     def pick(self, numbers: list[int], count: int) -> list[int]:
         """Ascending indices of at most `count` retained frames to show to a question."""
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Never called: the memory holds no visual tokens between questions."""
         raise AssertionError("a re-prefill policy evicts no tokens")

@@ -8,16 +8,16 @@ rule), and they count in the budget. Positions are renumbered at every pruning (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hermes.config import MemoryConfig
-from hermes.memory import StreamMemory
+from hermes.layer_stack import LayerStack
 from hermes.policies.base import Policy
 from hermes.policies.options import check_count
+from hermes.selection import newest_rows
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,8 @@ class StreamingLlm(Policy):
         """Positions inside the cache."""
         return replace(config, reindex="eager")
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""
-        budget, total = self.config.kv_size, memory.num_visual
-        sinks = min(self.options.num_sinks, budget // 2)
-        rows = torch.arange(total, device=memory.positions.device)
-        kept = torch.cat((rows[:sinks], rows[total - (budget - sinks) :]))
-        return [kept] * memory.num_layers
+        sinks = min(self.options.num_sinks, self.config.kv_size // 2)
+        first = torch.arange(sinks, device=stack.device).expand(len(stack), -1)
+        return torch.cat((first, newest_rows(stack, self.config.kv_size - sinks)), dim=1)

@@ -43,7 +43,7 @@ def blend(
 
     Args:
         attention: (l, n); None where w = 1 in all layers.
-        recency_weight: (l, 1) w per layer.
+        recency_weight: (l, 1) fp64 w per layer.
         recency_scores: (l, n).
 
     Returns:
@@ -53,7 +53,7 @@ def blend(
     if attention is None:
         return recent
     attended = min_max(attention.float(), epsilon)
-    blended = (1 - recency_weight) * attended + recency_weight * recent
+    blended = (1 - recency_weight).float() * attended + recency_weight.float() * recent
     return torch.where(recency_weight == 1, recent, blended)
 
 

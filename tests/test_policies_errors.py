@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from policy_memory import add_frames, empty_memory, policy_of, random_states
+from policy_memory import add_frames, chosen, empty_memory, policy_of, random_states
 from tiny import open_stream
 
 from hermes import MemoryConfig, make_policy
@@ -92,17 +92,17 @@ def test_frames_of_two_sizes_are_refused(policy):
     add_frames(memory, *random_states(3, 4))
     add_frames(memory, *random_states(3, 6), first=3)
     acting = policy_of(policy, 12)
-    attention = [torch.rand(30)] * 4
+    attention = torch.rand(4, 30)
     with pytest.raises(ValueError, match=r"differ in size.*equal height and width"):
-        kept = acting.select(memory, attention)
-        acting.evicting(memory, attention, kept)
+        kept = chosen(acting, memory, attention)
+        acting.evicting(memory, [attention], [kept])
 
 
 def test_a_store_below_one_frame_is_refused_before_anything_is_lost():
     memory = empty_memory()
     add_frames(memory, *random_states(6, 4))
     policy = policy_of("rekv", 12, host_bytes_limit=10)
-    kept = policy.select(memory, [None] * 4)
+    kept = chosen(policy, memory)
     with pytest.raises(ValueError, match="the limit is 10: raise host_bytes_limit"):
-        policy.evicting(memory, [None] * 4, kept)
+        policy.evicting(memory, [None], [kept])
     assert memory.num_visual == 24

@@ -8,9 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hermes.config import MemoryConfig
 from hermes.importance import blend, recency
 from hermes.layer_stack import LayerStack
-from hermes.layout import Band
+from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policies.base import Guidance, Policy
 from hermes.selection import top_rows
@@ -27,7 +28,7 @@ class _Constants(NamedTuple):
     """Of the layers of a stack, on its device."""
 
     recency_weight: Tensor
-    """(l, 1)."""
+    """(l, 1) fp64."""
     decay: Tensor
     """(l, 1)."""
     smoothing: Tensor
@@ -37,8 +38,8 @@ class _Constants(NamedTuple):
 class Hermes(Policy):
     """Recency below, guidance attention above, a blend between; smoothed; top-k per layer."""
 
-    def reset(self) -> None:
-        """Nothing but constants is held."""
+    def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
+        super().__init__(config, layout)
         self._constants: dict[range, _Constants] = {}
 
     def guidance(self, layer: int) -> Guidance | None:
@@ -76,12 +77,12 @@ class Hermes(Policy):
     def _constants_of(self, stack: LayerStack) -> _Constants:
         if stack.layers not in self._constants:
             pairs = [self.layout.recency(layer, self.config) for layer in stack.layers]
-            weights, decays = torch.tensor(pairs).to(stack.device).T[..., None]
+            weights, decays = torch.tensor(pairs, dtype=torch.float64).to(stack.device).T[..., None]
             stop = min(stack.layers.stop + 1, self.layout.num_layers)
             lambdas = [
                 self.layout.smoothing(layer, self.config)
                 for layer in range(stack.layers.start, stop)
             ]
             matrix = smoothing_matrix(lambdas).to(stack.device)
-            self._constants[stack.layers] = _Constants(weights, decays, matrix)
+            self._constants[stack.layers] = _Constants(weights, decays.float(), matrix)
         return self._constants[stack.layers]

@@ -7,12 +7,12 @@ import time
 import torch
 from tqdm import tqdm
 
-from scripts.nano import checkpoint, eyes
-from scripts.nano.decoder import hidden_states, losses
-from scripts.nano.evaluation import evaluate, look, report
-from scripts.nano.files import TrainingError, load_whole, save_whole
-from scripts.nano.packs import PackMaker
-from scripts.nano.syllabus import syllabus_at
+from nano_training import checkpoint, eyes
+from nano_training.decoder import hidden_states, losses
+from nano_training.evaluation import evaluate, look, report
+from nano_training.files import TrainingError, load_whole, save_whole
+from nano_training.packs import PackMaker
+from nano_training.syllabus import syllabus_at
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
 STAGES = ((0.025, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))

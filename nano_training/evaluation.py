@@ -2,8 +2,8 @@
 
 import torch
 
-from scripts.nano.decoder import IGNORE, gather_tokens, hidden_states
-from scripts.nano.packs import TASK_NAMES, PackMaker
+from nano_training.decoder import IGNORE, gather_tokens, hidden_states
+from nano_training.packs import TASK_NAMES, PackMaker
 
 EVALUATION_SEED = 1 << 40  # far from every training seed
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from scripts.nano.decoder import IGNORE
+from nano_training.decoder import IGNORE
 
 
 @dataclass

@@ -4,12 +4,12 @@ import random
 
 import torch
 
-from scripts.nano import texts
-from scripts.nano.decoder import IGNORE, Batch
-from scripts.nano.eyes import contents
-from scripts.nano.lookup import indicator, looked_up, pairs_of
-from scripts.nano.pack import Pack
-from scripts.nano.syllabus import syllabus_at
+from nano_training import texts
+from nano_training.decoder import IGNORE, Batch
+from nano_training.eyes import contents
+from nano_training.lookup import indicator, looked_up, pairs_of
+from nano_training.pack import Pack
+from nano_training.syllabus import syllabus_at
 from video_qa.nanostream.facts import Facts, watch
 from video_qa.nanostream.questions import TASKS, Draft
 from video_qa.nanostream.world import make_world

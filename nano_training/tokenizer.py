@@ -11,7 +11,7 @@ import random
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scripts.nano.texts import corpus
+from nano_training.texts import corpus
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES

@@ -1,6 +1,6 @@
 """The card's list of what the miniature was trained to read, taken from the trainer itself.
 
-python -m scripts.nano.wordings    # writes it into models/hermes-nano/README.md
+python -m nano_training.wordings    # writes it into models/hermes-nano/README.md
 """
 
 import random
@@ -8,13 +8,13 @@ import re
 from collections import defaultdict
 from pathlib import Path
 
-from scripts.nano import texts
+from nano_training import texts
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS, options_of
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 from video_qa.nanostream.world import make_world
 
-CARD = Path(__file__).resolve().parents[2] / "models" / "hermes-nano" / "README.md"
+CARD = Path(__file__).resolve().parents[1] / "models" / "hermes-nano" / "README.md"
 TITLE = "## Wordings"
 CLASSES = {"shape": SHAPES, "colour": COLOURS, "place": PLACES}
 NUM_STREAMS, SECONDS = 12, 64
@@ -24,7 +24,7 @@ GUIDANCE = (
 )
 INTRODUCTION = """\
 What it was trained to read; another wording of the same question was never seen in training. Each
-stands after a line break. Written by `python -m scripts.nano.wordings`.
+stands after a line break. Written by `python -m nano_training.wordings`.
 """
 
 

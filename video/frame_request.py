@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from video_qa.video_error import VideoError
+from video.error import VideoError
 
 
 @dataclass(frozen=True)

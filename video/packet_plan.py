@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from video_qa.sampling import SamplePlan
+from video.sampling import SamplePlan
 
 # Packets held back at most while it is not known whether a restart makes them superfluous;
 # they are compressed, so this is a few megabytes. Beyond it they are decoded, needed or not.

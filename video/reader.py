@@ -15,11 +15,11 @@ from types import TracebackType
 
 import numpy as np
 
-from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources import FrameSource, open_source
-from video_qa.prefetch import Prefetcher
-from video_qa.sampling import exact
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.frame_sources import FrameSource, open_source
+from video.prefetch import Prefetcher
+from video.sampling import exact
 
 __all__ = ["FrameChunk", "VideoError", "VideoStream", "open_video"]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
-from video_qa.frame_request import FrameRequest
+from video.frame_request import FrameRequest
 
 Frame = TypeVar("Frame")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.reports import Report
+from eval.multiple_choice.reports import Report
 from eval.results_table import ResultsError, read_results, usable_rows
 
 OPTIONS = "ABCDE"

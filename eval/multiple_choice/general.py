@@ -7,9 +7,9 @@ from typing import Any
 import pandas as pd
 
 from eval.intervals import Estimate, clustered_mean, stratified_mean
-from eval.reports import Report, block, count_line
-from eval.scored import Scored
-from eval.tasks import OVO, Benchmark, dataset_beside, find_benchmark
+from eval.multiple_choice.reports import Report, block, count_line
+from eval.multiple_choice.scored import Scored
+from eval.multiple_choice.tasks import OVO, Benchmark, dataset_beside, find_benchmark
 
 NO_TASK = "(no task)"
 

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from eval.intervals import Estimate, clustered_mean
-from eval.letters import ambiguous_rows, reparsed_rows, unparsed_rows
+from eval.multiple_choice.letters import ambiguous_rows, reparsed_rows, unparsed_rows
+from eval.multiple_choice.words import same_words
 from eval.results_table import answered_rows, cluster_column, read_results, scored_rows
-from eval.words import same_words
 
 NEEDED_COLUMNS = ("video_id", "pred_answer", "pred_choice", "qa_acc")
 WORD_COLUMNS = ("video_id", "answer", "pred_answer")

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from eval.intervals import Estimate, stratified_mean
+from eval.multiple_choice.tasks import BENCHMARKS, NANOSTREAM, OVO, Benchmark, find_benchmark
 from eval.paired import PairedDifference, paired_difference
-from eval.tasks import BENCHMARKS, NANOSTREAM, OVO, Benchmark, find_benchmark
 
 ALL = "all questions"
 NO_TASK = "(no task)"

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from eval.intervals import Estimate
-from eval.reports import Report, block, duration_line
-from eval.scored import Scored
+from eval.multiple_choice.reports import Report, block, duration_line
+from eval.multiple_choice.scored import Scored
 
 DURATIONS = ("short", "medium", "long")
 

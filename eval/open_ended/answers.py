@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import quote
 
 from eval.files import write_json
+from eval.open_ended.verdicts import Verdict
 from eval.results_table import ResultsError, cluster_column, read_results, usable_rows
-from eval.verdicts import Verdict
 
 NEEDED_COLUMNS = ("video_id", "question", "answer", "pred_answer")
 

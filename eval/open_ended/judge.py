@@ -10,8 +10,8 @@ from typing import Any
 import openai
 from openai import AsyncOpenAI
 
-from eval.judge_access import ADVICE, check_base_url, check_key
-from eval.verdicts import UnusableReply, Verdict, parse_reply
+from eval.open_ended.judge_access import ADVICE, check_base_url, check_key
+from eval.open_ended.verdicts import UnusableReply, Verdict, parse_reply
 
 # Asking again cannot help, and every other row would fail alike.
 FATAL_ERRORS: dict[type[openai.APIStatusError], str] = {

@@ -9,8 +9,8 @@ import pandas as pd
 
 from eval.files import merge_metrics, write_json
 from eval.intervals import Estimate, clustered_mean
-from eval.open_ended import OpenEnded, Row
-from eval.verdicts import Verdict
+from eval.open_ended.answers import OpenEnded, Row
+from eval.open_ended.verdicts import Verdict
 
 NUM_LISTED_ROWS = 20
 

@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources.decord_file import DecordSource
-from video_qa.frame_sources.image_folder import ImageFolderSource
-from video_qa.frame_sources.npy_array import NpyArraySource
-from video_qa.sampling import SAMPLING_RULES
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.frame_sources.decord_file import DecordSource
+from video.frame_sources.image_folder import ImageFolderSource
+from video.frame_sources.npy_array import NpyArraySource
+from video.sampling import SAMPLING_RULES
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _pyav_source(request: FrameRequest) -> FrameSource:
             f"{request.path}: video files are read with PyAV, which is not installed; "
             "pip install av, or give a folder of images or a .npy array"
         ) from error
-    from video_qa.frame_sources.pyav_file import PyAVSource
+    from video.frame_sources.pyav_file import PyAVSource
 
     return PyAVSource(request)
 

@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from video_qa.frame_request import FrameRequest
-from video_qa.sampling import SAMPLING_RULES, exact, pick_frames
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.sampling import SAMPLING_RULES, exact, pick_frames
 
 MICROSECOND = Fraction(1, 10**6)
 

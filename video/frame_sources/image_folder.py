@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from video_qa.frame_request import FrameRequest
-from video_qa.sampling import SAMPLING_RULES, exact, planned_indices
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.sampling import SAMPLING_RULES, exact, planned_indices
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 

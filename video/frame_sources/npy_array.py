@@ -5,9 +5,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from video_qa.frame_request import FrameRequest
-from video_qa.sampling import planned_indices, timestamp_plan
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.sampling import planned_indices, timestamp_plan
 
 
 class NpyArraySource:

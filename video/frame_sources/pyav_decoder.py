@@ -7,9 +7,9 @@ from typing import Any
 
 import av
 
-from video_qa.frame_sources.stream_facts import StreamFacts
-from video_qa.packet_plan import PacketPlanner
-from video_qa.sampling import SamplePlan
+from video.frame_sources.stream_facts import StreamFacts
+from video.packet_plan import PacketPlanner
+from video.sampling import SamplePlan
 
 KeyedFrames = Iterator[tuple[int, Any]]
 

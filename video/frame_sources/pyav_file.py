@@ -9,13 +9,13 @@ from typing import Any
 import av
 import numpy as np
 
-from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources.pyav_decoder import KeyedFrames, StreamDecoder
-from video_qa.frame_sources.restart_points import restart_test
-from video_qa.frame_sources.stream_facts import opened, probe
-from video_qa.orientation import turn_for
-from video_qa.sampling import SAMPLING_RULES, pick_frames
-from video_qa.video_error import VideoError
+from video.error import VideoError
+from video.frame_request import FrameRequest
+from video.frame_sources.pyav_decoder import KeyedFrames, StreamDecoder
+from video.frame_sources.restart_points import restart_test
+from video.frame_sources.stream_facts import opened, probe
+from video.orientation import turn_for
+from video.sampling import SAMPLING_RULES, pick_frames
 
 
 class PyAVSource:

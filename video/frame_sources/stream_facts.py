@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 
-from video_qa.video_error import VideoError
+from video.error import VideoError
 
 PROBED_PACKETS = 12
 DISPLAY_MATRIX = "DISPLAYMATRIX"

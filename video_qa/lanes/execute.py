@@ -11,20 +11,20 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from video_qa.benchmark_run import (
+from video_qa.lanes.plan import ComparedRun, WatchPlan, deal_out, retention_video
+from video_qa.results.predictions import Key, Prediction
+from video_qa.results.results_csv import write_results_csv
+from video_qa.results.run_folder import RunFolder, open_run_folder
+from video_qa.runner.benchmark_run import (
     RunPlan,
     describe_run,
     open_folder,
     threads_per_worker,
 )
-from video_qa.comparison.plan import ComparedRun, WatchPlan, deal_out, retention_video
-from video_qa.predictions import Key, Prediction
-from video_qa.results_csv import write_results_csv
-from video_qa.run_folder import RunFolder, open_run_folder
-from video_qa.run_identity import run_identity
-from video_qa.run_settings import fingerprint
-from video_qa.shards import question_keys, shard_stem
-from video_qa.worker_pool import WorkerTask, run_workers
+from video_qa.runner.shards import question_keys, shard_stem
+from video_qa.runner.worker_pool import WorkerTask, run_workers
+from video_qa.settings.run_identity import run_identity
+from video_qa.settings.run_settings import fingerprint
 
 logger = logging.getLogger(__name__)
 

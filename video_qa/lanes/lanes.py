@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from video_qa.annotations import Question, Video
+from video.reader import FrameChunk, VideoStream
 from video_qa.base import Answer, BaseVQA
 from video_qa.hermes_vqa import HermesVQA
-from video_qa.predictions import Prediction
-from video_qa.question_times import QuestionError
-from video_qa.retention import RetentionLog
-from video_qa.run_settings import RunSettings
-from video_qa.step_peak import step_peak
-from video_qa.video_reader import FrameChunk, VideoStream
+from video_qa.lanes.retention import RetentionLog
+from video_qa.lanes.step_peak import step_peak
+from video_qa.questions.annotations import Question, Video
+from video_qa.questions.question_times import QuestionError
+from video_qa.results.predictions import Prediction
+from video_qa.settings.run_settings import RunSettings
 
 logger = logging.getLogger(__name__)
 

@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from video_qa.annotations import Video, load_annotations
-from video_qa.atomic_file import write_text_atomically
-from video_qa.comparison.retention_file import read_retention
-from video_qa.predictions import Key, answer_texts, read_predictions
-from video_qa.question_times import last_stop_index
-from video_qa.run_settings import RunSettings
-from video_qa.shards import PREDICTIONS_FILE, shard, unfinished
+from video_qa.lanes.retention_file import read_retention
+from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.question_times import last_stop_index
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, answer_texts, read_predictions
+from video_qa.runner.shards import PREDICTIONS_FILE, shard, unfinished
+from video_qa.settings.run_settings import RunSettings
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from video_qa.annotations import Video
-from video_qa.atomic_file import write_text_atomically
-from video_qa.retention import RetentionLog, Snapshot, bin_starts, binned_mean
+from video_qa.lanes.retention import RetentionLog, Snapshot, bin_starts, binned_mean
+from video_qa.questions.annotations import Video
+from video_qa.results.atomic_file import write_text_atomically
 
 FILE_NAME = "retention.json"
 MAX_BINS = 120

@@ -21,17 +21,17 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from video_qa.annotations import Video
-from video_qa.atomic_file import write_text_atomically
-from video_qa.comparison.lanes import Lane, SharedWatch
-from video_qa.comparison.plan import ComparedRun, WatchPlan
-from video_qa.comparison.retention_file import write_retention
-from video_qa.model_registry import load_engine
-from video_qa.orphans import end_with
-from video_qa.policy_spec import read_policy, split_options
-from video_qa.predictions import Key, Prediction, PredictionLog
-from video_qa.retention import RetentionLog
-from video_qa.shards import SOME_QUESTIONS_FAILED, shard_stem
+from video_qa.lanes.lanes import Lane, SharedWatch
+from video_qa.lanes.plan import ComparedRun, WatchPlan
+from video_qa.lanes.retention import RetentionLog
+from video_qa.lanes.retention_file import write_retention
+from video_qa.questions.annotations import Video
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, Prediction, PredictionLog
+from video_qa.runner.orphans import end_with
+from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
+from video_qa.settings.model_registry import load_engine
+from video_qa.settings.policy_spec import read_policy, split_options
 
 logger = logging.getLogger(__name__)
 

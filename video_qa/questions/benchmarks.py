@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from video_qa.annotations import MULTIPLE_CHOICE, OPEN_ENDED
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
 
 DEFAULT_MAX_NEW_TOKENS = {MULTIPLE_CHOICE: 16, OPEN_ENDED: 256}
 

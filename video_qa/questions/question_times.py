@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from video_qa.annotations import Question, Video
-from video_qa.sampling import frames_before
+from video.sampling import frames_before
+from video_qa.questions.annotations import Question, Video
 
 # Benchmarks round durations to whole seconds; a question that much after the end is not late.
 LATE_TOLERANCE_SECONDS = 1.0

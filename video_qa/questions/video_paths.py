@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from video_qa.video_error import VideoError
+from video.error import VideoError
 
 
 def locate_video(annotated_path: str, video_root: Path | None = None) -> Path:

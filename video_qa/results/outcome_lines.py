@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from video_qa.annotations import Video
-from video_qa.predictions import Prediction
+from video_qa.questions.annotations import Video
+from video_qa.results.predictions import Prediction
 
 SHOWN_LINES = 10
 

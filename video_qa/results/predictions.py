@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from video_qa.atomic_file import REMEDY, write_text_atomically
+from video_qa.results.atomic_file import REMEDY, write_text_atomically
 
 logger = logging.getLogger(__name__)
 

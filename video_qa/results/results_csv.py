@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from video_qa.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
-from video_qa.atomic_file import write_text_atomically
-from video_qa.predictions import Key, Prediction
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, Prediction
 
 COLUMNS = {
     MULTIPLE_CHOICE: (

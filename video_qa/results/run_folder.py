@@ -12,16 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from video_qa.atomic_file import drafts_in, write_text_atomically
-from video_qa.predictions import (
+from video_qa.results.atomic_file import drafts_in, write_text_atomically
+from video_qa.results.predictions import (
     Key,
     Prediction,
     holds_other_runs,
     read_predictions,
     write_predictions,
 )
-from video_qa.run_settings import differences
-from video_qa.shards import PREDICTIONS_FILE
+from video_qa.runner.shards import PREDICTIONS_FILE
+from video_qa.settings.run_settings import differences
 
 logger = logging.getLogger(__name__)
 

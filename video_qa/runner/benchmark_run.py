@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from video_qa.annotations import Video
-from video_qa.devices import WorkerDevice
-from video_qa.environment import describe_environment
-from video_qa.predictions import Key, Prediction, answer_texts
-from video_qa.results_csv import write_results_csv
-from video_qa.run_folder import RunFolder
-from video_qa.run_identity import run_identity
-from video_qa.run_settings import RunSettings, fingerprint
-from video_qa.shards import question_keys, shard, shard_stem, unfinished
-from video_qa.worker_pool import WorkerTask, run_workers
+from video_qa.questions.annotations import Video
+from video_qa.results.predictions import Key, Prediction, answer_texts
+from video_qa.results.results_csv import write_results_csv
+from video_qa.results.run_folder import RunFolder
+from video_qa.runner.devices import WorkerDevice
+from video_qa.runner.environment import describe_environment
+from video_qa.runner.shards import question_keys, shard, shard_stem, unfinished
+from video_qa.runner.worker_pool import WorkerTask, run_workers
+from video_qa.settings.run_identity import run_identity
+from video_qa.settings.run_settings import RunSettings, fingerprint
 
 logger = logging.getLogger(__name__)
 
-WORKER_SCRIPT = Path(__file__).with_name("hermes_vqa.py")
+WORKER_SCRIPT = Path(__file__).resolve().parents[1] / "hermes_vqa.py"
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ import os
 from pathlib import Path
 from typing import Any
 
-from video_qa import devices as device_choice
-from video_qa.annotations import load_annotations
-from video_qa.benchmark_run import RunPlan
-from video_qa.benchmarks import DATASETS
-from video_qa.model_checks import check_model
-from video_qa.model_registry import check_names, model_keys, model_name, num_devices
-from video_qa.run_settings import RunSettings, SettingsError, add_settings_arguments
-from video_qa.worker import boolean
+from video_qa.questions.annotations import load_annotations
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.runner import devices as device_choice
+from video_qa.runner.benchmark_run import RunPlan
+from video_qa.runner.worker import boolean
+from video_qa.settings.model_checks import check_model
+from video_qa.settings.model_registry import check_names, model_keys, model_name, num_devices
+from video_qa.settings.run_settings import RunSettings, SettingsError, add_settings_arguments
 
 
 class _ModelKeys:

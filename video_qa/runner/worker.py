@@ -8,35 +8,39 @@ import logging
 import random
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from video_qa.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annotations
-from video_qa.atomic_file import write_text_atomically
-from video_qa.benchmarks import DATASETS
-from video_qa.hermes_vqa import HermesVQA
-from video_qa.model_registry import load_engine
-from video_qa.orphans import end_with
-from video_qa.predictions import Key, PredictionLog, answer_texts, read_predictions
-from video_qa.results_csv import write_results_csv
-from video_qa.run_identity import run_identity
-from video_qa.run_settings import RunSettings, add_settings_arguments, fingerprint
-from video_qa.shards import (
+from video_qa.base import BaseVQA
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annotations
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, PredictionLog, answer_texts, read_predictions
+from video_qa.results.results_csv import write_results_csv
+from video_qa.runner.orphans import end_with
+from video_qa.runner.shards import (
     PREDICTIONS_FILE,
     SOME_QUESTIONS_FAILED,
     shard,
     shard_stem,
     unfinished,
 )
+from video_qa.settings.model_registry import load_engine
+from video_qa.settings.run_identity import run_identity
+from video_qa.settings.run_settings import RunSettings, add_settings_arguments, fingerprint
 
 logger = logging.getLogger(__name__)
 
 SEED = 2024
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one shard; returns the exit code."""
+def main(question_loop: Callable[..., BaseVQA], argv: Sequence[str] | None = None) -> int:
+    """Run one shard; returns the exit code.
+
+    Args:
+        question_loop: made of a model, settings, run id and video root (``HermesVQA``).
+    """
     arguments = _parser().parse_args(argv)
     if arguments.runner_pid is not None:
         end_with(arguments.runner_pid)
@@ -44,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     random.seed(SEED)
     logger.info("seed: %d", SEED)
     try:
-        return _run_shard(arguments)
+        return _run_shard(question_loop, arguments)
     except (ValueError, OSError, ImportError) as error:
         logger.debug("details", exc_info=True)
         print(f"error: {error}", file=sys.stderr)
         return 2
 
 
-def _run_shard(arguments: argparse.Namespace) -> int:
+def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namespace) -> int:
     settings = RunSettings.from_arguments(arguments)
     folder, anno_path = Path(arguments.save_dir), Path(arguments.anno_path)
     kind = DATASETS[arguments.dataset].kind if arguments.dataset else None
@@ -70,7 +74,7 @@ def _run_shard(arguments: argparse.Namespace) -> int:
         model = load_engine(settings, arguments.device)
         engine_path = folder / f"{stem}.engine.json"
         write_text_atomically(engine_path, json.dumps(model.describe()))
-        vqa = HermesVQA(model, settings, run_id, arguments.video_root)
+        vqa = question_loop(model, settings, run_id, arguments.video_root)
         _answer_videos(vqa, unfinished(mine, answered), answered, own)
         write_text_atomically(engine_path, json.dumps(model.describe()))
     predictions = read_predictions([merged, own], run_id)
@@ -80,7 +84,7 @@ def _run_shard(arguments: argparse.Namespace) -> int:
 
 
 def _answer_videos(
-    vqa: HermesVQA, videos: Sequence[Video], answered: Mapping[Key, str], path: Path
+    vqa: BaseVQA, videos: Sequence[Video], answered: Mapping[Key, str], path: Path
 ) -> None:
     with PredictionLog(path) as log:
         for video in videos:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from video_qa.shards import SOME_QUESTIONS_FAILED
+from video_qa.runner.shards import SOME_QUESTIONS_FAILED
 
 logger = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from video_qa.model_registry import model_path
-from video_qa.policy_spec import read_policy, split_options
-from video_qa.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
+from video_qa.settings.model_registry import model_path
+from video_qa.settings.policy_spec import read_policy, split_options
+from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 
 def check_model(settings: RunSettings) -> None:

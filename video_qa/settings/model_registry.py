@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from video_qa.policy_spec import check_policy, read_policy, split_options
-from video_qa.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
+from video_qa.settings.policy_spec import check_policy, read_policy, split_options
+from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 if TYPE_CHECKING:
     from inference.registry import ModelEntry

@@ -11,7 +11,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from video_qa.run_settings import SettingsError
+from video_qa.settings.run_settings import SettingsError
 
 SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 """Fields of the memory's configuration that have arguments of their own."""

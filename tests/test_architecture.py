@@ -21,6 +21,8 @@ MAY_IMPORT_OF_OURS = {
 """Beside itself."""
 OURS = {*MAY_IMPORT_OF_OURS, "scripts", "tests"}
 ENDS_WITH_EVALUATION = {"video_qa/run_infer.py", "video_qa/compare.py"}
+SHARED = "eval.whole_file"
+"""The one atomic write stands in the package that imports nothing; it is no evaluator."""
 FACE = {"hermes/__init__.py": "inference", "inference/face.py": "video"}
 """The two exceptions for `hermes.open` and its `watch(path)`, allowed inside functions only."""
 METHOD_MAY_IMPORT = {"torch", "safetensors", "numpy"}
@@ -59,6 +61,8 @@ def _forbidden(path: Path, root: Path = ROOT) -> set[str]:
     wrong = set()
     for imported, is_lazy in imports(path, root):
         target = imported.split(".")[0]
+        if package == "video_qa" and imported.startswith(f"{SHARED}."):
+            continue
         if target in OURS - allowed and not (is_lazy and FACE.get(name) == target):
             wrong.add(target)
     return wrong
@@ -132,6 +136,8 @@ SLY = {
     "hermes/__init__.py": "def open():\n    from inference import face\n    import video\n",
     "inference/face.py": "import video.reader\n",
     "video_qa/run_infer.py": "import eval.judge\n",
+    "video_qa/sly.py": "from eval.whole_file import write_text\nfrom eval import files\n",
+    "video_qa/honest.py": "from eval.whole_file import write_text\n",
     "video_qa/base.py": "import importlib\nimportlib.import_module('eval.judge')\n",
     "video/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hermes import x\n",
 }
@@ -140,6 +146,8 @@ SEEN = {
     "hermes/__init__.py": {"video"},
     "inference/face.py": {"video"},
     "video_qa/run_infer.py": set(),
+    "video_qa/sly.py": {"eval"},
+    "video_qa/honest.py": set(),
     "video_qa/base.py": {"eval"},
     "video/a.py": {"hermes"},
 }

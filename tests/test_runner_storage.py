@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_helpers import choice, rows, run_worker, videos_with
 
-from eval import files as eval_files
+from eval import whole_file
+from eval.whole_file import write_text
 from video.error import VideoError
 from video_qa.questions.annotations import Video, load_annotations
 from video_qa.questions.video_paths import locate_video
-from video_qa.results import atomic_file, run_folder
-from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results import run_folder
 from video_qa.results.predictions import (
     Prediction,
     PredictionLog,
@@ -90,14 +90,14 @@ def test_a_worker_on_a_full_disk_says_so_and_fails(
 
 def test_an_atomic_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.csv"
-    write_text_atomically(path, "old")
+    write_text(path, "old")
 
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match=r"cannot write .*results.csv: No space.*; make room"):
-        write_text_atomically(path, "new")
+        write_text(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -171,15 +171,11 @@ def test_a_draft_is_never_written_through_a_link(
         hex = "0" * 32
 
     (tmp_path / "victim").write_text("old")
-    for module, write in (
-        (atomic_file, write_text_atomically),
-        (eval_files, eval_files.write_text),
-    ):
-        monkeypatch.setattr(module, "uuid4", Known)
-        (tmp_path / f".x.{Known.hex}.tmp").symlink_to(tmp_path / "victim")
-        with pytest.raises(OSError, match="File exists"):
-            write(tmp_path / "x", "new")
-        assert (tmp_path / "victim").read_text() == "old" and not (tmp_path / "x").exists()
+    monkeypatch.setattr(whole_file, "uuid4", Known)
+    (tmp_path / f".x.{Known.hex}.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="File exists"):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "victim").read_text() == "old" and not (tmp_path / "x").exists()
 
 
 def test_a_second_run_in_the_same_folder_is_refused(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from eval.whole_file import write_text
 from video_qa.lanes.retention import RetentionLog, Snapshot, bin_starts, binned_mean
 from video_qa.questions.annotations import Video
-from video_qa.results.atomic_file import write_text_atomically
 
 FILE_NAME = "retention.json"
 MAX_BINS = 120
@@ -21,7 +21,7 @@ def write_retention(folder: Path, run_id: str, video: Video, log: RetentionLog) 
     if not log.snapshots:
         return
     whose = {"run_id": run_id, "video_index": video.index, "video_id": video.video_id}
-    write_text_atomically(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
+    write_text(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
 
 
 def retention_content(log: RetentionLog) -> dict[str, Any]:

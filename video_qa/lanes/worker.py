@@ -21,12 +21,12 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from eval.whole_file import write_text
 from video_qa.lanes.lanes import Lane, SharedWatch
 from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.retention_file import write_retention
 from video_qa.questions.annotations import Video
-from video_qa.results.atomic_file import write_text_atomically
 from video_qa.results.predictions import Key, Prediction, PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
@@ -63,7 +63,7 @@ def watch_shard(plan: WatchPlan, arguments: argparse.Namespace) -> int:
     first = plan.runs[0].settings
     encoder = load_engine(replace(first, policy=PLAIN_POLICY), arguments.device)
     lanes, refused = _open_lanes(plan, encoder)
-    write_text_atomically(beside / f"{stem}.refused.json", json.dumps(refused))
+    write_text(beside / f"{stem}.refused.json", json.dumps(refused))
     shared = SharedWatch(encoder, first, plan.video_root)
     with ExitStack() as stack:
         progress = stack.enter_context((beside / f"{stem}.progress").open("a", buffering=1))
@@ -142,7 +142,7 @@ def _describe(lanes: Mapping[Lane, ComparedRun], stem: str) -> None:
     """Write down each engine, at the start and again when sizes and bytes are known."""
     for lane, run in lanes.items():
         text = json.dumps(lane.model.describe())
-        write_text_atomically(run.folder / f"{stem}.engine.json", text)
+        write_text(run.folder / f"{stem}.engine.json", text)
 
 
 def _parser() -> argparse.ArgumentParser:

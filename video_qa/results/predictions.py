@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from video_qa.results.atomic_file import REMEDY, write_text_atomically
+from eval.whole_file import REMEDY, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -176,4 +176,4 @@ def _read_file(path: Path) -> Iterable[Prediction]:
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Replace ``path`` by these predictions in annotation order, atomically."""
     ordered = sorted(predictions, key=lambda prediction: prediction.key)
-    write_text_atomically(path, "".join(f"{p.to_json()}\n" for p in ordered))
+    write_text(path, "".join(f"{p.to_json()}\n" for p in ordered))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from video_qa.results.atomic_file import drafts_in, write_text_atomically
+from eval.whole_file import drafts_in, write_text
 from video_qa.results.predictions import (
     Key,
     Prediction,
@@ -78,7 +78,7 @@ class RunFolder:
         for draft in list(drafts_in(self.path)):
             draft.unlink(missing_ok=True)
         if not self.marker.exists():
-            write_text_atomically(self.marker, "Written by video_qa; --overwrite empties it.\n")
+            write_text(self.marker, "Written by video_qa; --overwrite empties it.\n")
 
     def shard_files(self, ending: str) -> list[Path]:
         """Files that workers wrote, such as ``8_0.jsonl``."""
@@ -112,7 +112,7 @@ class RunFolder:
             raise RunFolderError(f"cannot read {self.config}: {error}") from error
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def clear(self) -> None:
         """Remove everything an earlier run wrote, except the judge's cache of verdicts."""

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eval.whole_file import write_text
 from video_qa.base import BaseVQA
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annotations
 from video_qa.questions.benchmarks import DATASETS
-from video_qa.results.atomic_file import write_text_atomically
 from video_qa.results.predictions import Key, PredictionLog, answer_texts, read_predictions
 from video_qa.results.results_csv import write_results_csv
 from video_qa.runner.orphans import end_with
@@ -73,10 +73,10 @@ def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namesp
     if unfinished(mine, answered):
         model = load_engine(settings, arguments.device)
         engine_path = folder / f"{stem}.engine.json"
-        write_text_atomically(engine_path, json.dumps(model.describe()))
+        write_text(engine_path, json.dumps(model.describe()))
         vqa = question_loop(model, settings, run_id, arguments.video_root)
         _answer_videos(vqa, unfinished(mine, answered), answered, own)
-        write_text_atomically(engine_path, json.dumps(model.describe()))
+        write_text(engine_path, json.dumps(model.describe()))
     predictions = read_predictions([merged, own], run_id)
     kind = kind or _kind_of(videos)
     write_results_csv(folder / f"{stem}.csv", mine, predictions, kind)

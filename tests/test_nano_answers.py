@@ -13,7 +13,7 @@ from eval.multiple_choice.words import normalised
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.nanostream.questions import GROUPS
 from video_qa.nanostream.write import CHOICE, WORDS, Settings, write_split
-from video_qa.questions.annotations import load_annotations
+from video_qa.questions.annotation_file import load_annotations
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
 

@@ -14,7 +14,8 @@ from runner_helpers import choice, rows, run_worker, videos_with
 from eval import whole_file
 from eval.whole_file import write_text
 from video.error import VideoError
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.questions.video_paths import locate_video
 from video_qa.results import run_folder
 from video_qa.results.predictions import (

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from video_qa.questions.annotations import load_annotations
+from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner import devices as device_choice
 from video_qa.runner.benchmark_run import RunPlan

@@ -14,7 +14,8 @@ from typing import Any
 
 from eval.whole_file import write_text
 from video_qa.base import BaseVQA
-from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.predictions import Key, PredictionLog, answer_texts, read_predictions
 from video_qa.results.results_csv import write_results_csv

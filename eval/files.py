@@ -23,7 +23,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s is not readable as JSON and is ignored: %s", path, error)
         return None
     if isinstance(value, dict):

@@ -7,7 +7,7 @@ import pytest
 
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.annotations import MULTIPLE_CHOICE
-from video_qa.results.predictions import Prediction
+from video_qa.results.prediction import Prediction
 from video_qa.results.results_csv import write_results_csv
 
 

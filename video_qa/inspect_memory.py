@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        settings = RunSettings.from_arguments(arguments)
+        settings = RunSettings.among(vars(arguments))
         check_names(settings)
         _check_out(arguments.out)
         page = inspect(arguments.video, settings, arguments)

@@ -12,7 +12,7 @@ import pandas as pd
 from eval.whole_file import write_text
 from video_qa.comparison.finished import FinishedRun
 from video_qa.questions.annotations import Video
-from video_qa.results.predictions import Key, Prediction
+from video_qa.results.prediction import Key, Prediction
 
 COSTS = (
     "first_token_seconds",

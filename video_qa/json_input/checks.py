@@ -48,7 +48,7 @@ def problem(text: str) -> PydanticCustomError:
     return PydanticCustomError("problem", text)
 
 
-def encodable(text: str) -> str:
+def _encodable(text: str) -> str:
     """Refuse a text that no file can hold, before an answer to it is lost."""
     try:
         text.encode()
@@ -64,9 +64,16 @@ def _filled(text: str) -> str:
     return text
 
 
-Characters = Annotated[str, AfterValidator(encodable)]
+def _identifier(value: Any) -> int | str:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise problem("expected an integer or text")
+    return _encodable(value) if isinstance(value, str) else value
+
+
+Characters = Annotated[str, AfterValidator(_encodable)]
 Text = Annotated[Characters, AfterValidator(_filled)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Identifier = Annotated[Any, AfterValidator(_identifier)]
 
 
 def _complaint(error: ErrorDetails) -> str:

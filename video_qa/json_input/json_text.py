@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,20 +29,21 @@ class NestingError(ValueError):
     """JSON that is nested too deeply; the message names entry and field."""
 
 
-def read_json(text: str) -> Any:
-    """The value of a JSON text; integers of more than `MAX_DIGITS` digits become `LongNumber`.
+def bounded_integer(text: str) -> int | LongNumber:
+    """For `read_json`: an integer of more than `MAX_DIGITS` digits becomes a `LongNumber`."""
+    num_digits = len(text.lstrip("-"))
+    return int(text) if num_digits <= MAX_DIGITS else LongNumber(num_digits)
+
+
+def read_json(text: str, parse_int: Callable[[str], Any] = bounded_integer) -> Any:
+    """The value of a JSON text.
 
     Raises:
         NestingError: more than `MAX_NESTING` levels.
-        ValueError: not JSON.
+        ValueError: not JSON, or `parse_int` refuses an integer.
     """
     _check_nesting(text)
-    return json.loads(text, parse_int=_integer)
-
-
-def _integer(text: str) -> int | LongNumber:
-    num_digits = len(text.lstrip("-"))
-    return int(text) if num_digits <= MAX_DIGITS else LongNumber(num_digits)
+    return json.loads(text, parse_int=parse_int)
 
 
 def _check_nesting(text: str) -> None:

@@ -13,7 +13,8 @@ from video_qa.lanes.retention_file import read_retention
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.annotations import Video
 from video_qa.questions.question_times import last_stop_index
-from video_qa.results.predictions import Key, answer_texts, read_predictions
+from video_qa.results.prediction import Key
+from video_qa.results.predictions import answer_texts, read_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE, shard, unfinished
 from video_qa.settings.run_settings import RunSettings
 

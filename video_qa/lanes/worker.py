@@ -27,7 +27,8 @@ from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.retention_file import write_retention
 from video_qa.questions.annotations import Video
-from video_qa.results.predictions import Key, Prediction, PredictionLog
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
 from video_qa.settings.model_registry import load_engine

@@ -9,20 +9,14 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from video_qa.json_input.checks import (
     Characters,
     Checked,
+    Identifier,
     Number,
     Text,
     check,
-    encodable,
     problem,
 )
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
 from video_qa.questions.prompts import LETTERS
-
-
-def _identifier(value: Any) -> int | str:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise problem("expected an integer or text")
-    return encodable(value) if isinstance(value, str) else value
 
 
 def _bounds(clip: list[float]) -> list[float]:
@@ -80,7 +74,7 @@ class QuestionEntry(Checked):
 class VideoEntry(Checked):
     """One object of the list."""
 
-    video_id: Annotated[Any, AfterValidator(_identifier)]
+    video_id: Identifier
     fps: Annotated[Number, Field(gt=0)] | None = None
     task: Text | None = None
     video_path: Text

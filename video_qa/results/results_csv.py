@@ -11,7 +11,7 @@ import pandas as pd
 
 from eval.whole_file import write_text
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
-from video_qa.results.predictions import Key, Prediction
+from video_qa.results.prediction import Key, Prediction
 
 COLUMNS = {
     MULTIPLE_CHOICE: (

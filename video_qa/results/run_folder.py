@@ -13,13 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from eval.whole_file import drafts_in, write_text
-from video_qa.results.predictions import (
-    Key,
-    Prediction,
-    holds_other_runs,
-    read_predictions,
-    write_predictions,
-)
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import holds_other_runs, read_predictions, write_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE
 from video_qa.settings.run_settings import differences
 
@@ -100,16 +95,21 @@ class RunFolder:
                     f"were not made by this program; {advice}"
                 )
             return
-        unequal = differences(self.read_config().get("settings", {}), identity)
+        unequal = differences(self.read_config()["settings"], identity)
         if unequal:
             lines = "\n  ".join(unequal)
             raise RunFolderError(f"{self.path} belongs to another run:\n  {lines}\n{advice}")
 
     def read_config(self) -> dict[str, Any]:
+        """What config.json holds. Raises RunFolderError, naming what is damaged."""
+        from video_qa.results.stored import config_of  # needs pydantic
+
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
+            return config_of(self.config)
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"cannot read {self.config}: {error}") from error
+            raise RunFolderError(
+                f"cannot read {self.config}: {error}; repair it, or use --overwrite"
+            ) from error
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
@@ -192,7 +192,7 @@ def _is_run_config(path: Path) -> bool:
     """Whether a run wrote this config.json (before there were markers)."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"run_id", "settings"} <= set(content)
 

@@ -97,7 +97,7 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
     """
     benchmark = DATASETS[arguments.dataset]
     arguments.streaming = benchmark.streaming
-    settings = RunSettings.from_arguments(arguments)
+    settings = RunSettings.among(vars(arguments))
     check_names(settings)
     for name in ("num_chunks", "limit"):
         value = getattr(arguments, name)

@@ -20,7 +20,7 @@ from video_qa.comparison.finished import ComparisonError, check_same_protocol, r
 from video_qa.comparison.report import write_report
 from video_qa.comparison.svg import colour, marker
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
-from video_qa.shards import question_keys
+from video_qa.runner.shards import question_keys
 
 POLICIES = ("two_speed", "recent", "last_frames:num_frames=4", "<hermes>")
 SIZES = (16, 32)
@@ -176,5 +176,14 @@ def test_a_folder_that_is_no_run_or_lacks_answers_is_refused(tmp_path: Path) -> 
     with pytest.raises(ComparisonError, match="holds no run of this program"):
         read_run(tmp_path, [])
     path = write_run(tmp_path / "short", "recent", 16, 2)
+    config = (path / "config.json").read_text()
+    for bad, named in (
+        ("[]", "JSON object"),
+        (config.replace('"kv_size": 16', '"kv_size": "16"'), "field 'kv_size'"),
+    ):
+        (path / "config.json").write_text(bad)
+        with pytest.raises(ComparisonError, match=f"no run of this program.*{named}"):
+            read_run(path, [])
+    (path / "config.json").write_text(config)
     with pytest.raises(ComparisonError, match="lacks 5 of 15 questions; finish that run first"):
         read_run(path, question_keys(videos(3)))

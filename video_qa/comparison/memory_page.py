@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from video_qa.atomic_file import write_text_atomically
+from eval.whole_file import write_text
 from video_qa.comparison.page import figure_block, page
 from video_qa.comparison.retention_figure import retention_figure
-from video_qa.comparison.retention_file import retention_content
-from video_qa.retention import SUMMARY_FRAME, RetentionLog
+from video_qa.lanes.retention import SUMMARY_FRAME, RetentionLog
+from video_qa.lanes.retention_file import retention_content
 
 WIDTH = 104
 QUALITY = 70
@@ -36,9 +36,9 @@ class Thumbnails:
 
 def write_inspection(out: Path, title: str, log: RetentionLog, thumbnails: Thumbnails) -> Path:
     """Write retention.csv, retention.svg and memory.html; returns the page. Raises OSError."""
-    write_text_atomically(out / "retention.csv", retention_table(log).to_csv(index=False))
+    write_text(out / "retention.csv", retention_table(log).to_csv(index=False))
     drawing = retention_figure({"memory": retention_content(log)}, title)
-    write_text_atomically(out / "retention.svg", '<?xml version="1.0"?>\n' + drawing)
+    write_text(out / "retention.svg", '<?xml version="1.0"?>\n' + drawing)
     caption = (
         "Left: each layer when the stream has ended. Right: mean of the layers while it is "
         "watched. Dark: forgotten, yellow: every token of the frame."
@@ -50,7 +50,7 @@ def write_inspection(out: Path, title: str, log: RetentionLog, thumbnails: Thumb
         f"<div class=thumbs>{''.join(_cards(log, thumbnails))}</div>",
     ]
     path = out / "memory.html"
-    write_text_atomically(path, page(title, "\n".join(body)))
+    write_text(path, page(title, "\n".join(body)))
     return path
 
 

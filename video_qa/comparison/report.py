@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from video_qa.atomic_file import write_text_atomically
+from eval.whole_file import write_text
 from video_qa.comparison.figures import (
     accuracy_figure,
     budget_figure,
@@ -24,7 +24,7 @@ from video_qa.comparison.report_tables import (
     write_markdown,
 )
 from video_qa.comparison.retention_figure import retention_figure
-from video_qa.comparison.retention_file import read_retention
+from video_qa.lanes.retention_file import read_retention
 
 FILE_NAME = "report.html"
 BASELINES = ("recent", "last_frames")
@@ -42,7 +42,7 @@ def write_report(folder: Path, runs: Sequence[FinishedRun]) -> Path:
     body = "\n".join([*_head(numbers), *_figures(numbers), *_maps(runs), *_details(numbers)])
     write_markdown(folder, numbers)
     path = folder / FILE_NAME
-    write_text_atomically(path, page(_title(numbers), body))
+    write_text(path, page(_title(numbers), body))
     return path
 
 

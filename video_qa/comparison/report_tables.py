@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from video_qa.atomic_file import write_text_atomically
+from eval.whole_file import write_text
 from video_qa.comparison.page import table
 
 MARKDOWN_FILE = "comparison.md"
@@ -41,7 +41,7 @@ class Table(NamedTuple):
 def write_markdown(folder: Path, numbers: Mapping[str, Any]) -> Path:
     """Write the tables of accuracies and costs; returns the file. Raises OSError."""
     tables = [*accuracy_tables(numbers), cost_table(numbers)]
-    write_text_atomically(folder / MARKDOWN_FILE, "\n".join(t.markdown() for t in tables))
+    write_text(folder / MARKDOWN_FILE, "\n".join(t.markdown() for t in tables))
     return folder / MARKDOWN_FILE
 
 

@@ -15,7 +15,7 @@ def test_evicting_nothing_changes_nothing(base_any):
     watch(engine, random_frames(8))
     before = contents(engine)
     everything = torch.arange(engine.memory.num_visual, device=engine.device)
-    engine.memory.keep([everything] * engine.memory.num_layers)
+    engine.memory.keep([everything.expand(engine.memory.num_layers, -1)])
     assert_same(before, contents(engine))
 
 

@@ -14,13 +14,12 @@ left out: it works with any policy and would hide what this one does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
 from hermes.memory import StreamMemory
 from hermes.policies.base import Guidance, Policy
 from hermes.policies.frames import FrameTail, frame_tail
@@ -30,10 +29,7 @@ from hermes.policies.slices import top_after
 class StreamMem(Policy):
     """Top-k by the template's attention, and a prototype per frame."""
 
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """True attention of the template."""
-        return replace(config, probe="exact")
+    defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
         """No frame has a prototype yet."""

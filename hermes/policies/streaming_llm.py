@@ -8,13 +8,13 @@ rule), and they count in the budget. Positions are renumbered at every pruning (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
 from hermes.memory import StreamMemory
 from hermes.policies.base import Policy
 from hermes.policies.options import check_count
@@ -35,11 +35,7 @@ class StreamingLlm(Policy):
     """Prefix, first visual tokens, newest visual tokens."""
 
     Options = StreamingLlmOptions
-
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """Positions inside the cache."""
-        return replace(config, reindex="eager")
+    defines: ClassVar[Mapping[str, Any]] = {"reindex": "eager"}  # positions inside the cache
 
     def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """The same in every layer."""

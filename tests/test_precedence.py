@@ -198,14 +198,18 @@ def test_the_streaming_flag_of_the_loader(checkpoint, policy, given, expected):
     assert expected in str(caught.value)
 
 
-@pytest.mark.parametrize("given", [{}, {"streaming": True}, {"streaming": False}])
+@pytest.mark.parametrize(
+    "given",
+    [{}, {"streaming": True}, {"streaming": False}, {"data_set": {"reindex": "eager"}}],
+    ids=str,
+)
 @pytest.mark.parametrize("policy", ["hermes", "streaming_llm"])
 def test_the_released_flag_yields_to_every_policy(checkpoint, policy, given):
     """There it is set for each data set, by code that knows no policies."""
     engine, _ = llavaov_hermes.load_model(
         checkpoint("llava"), kv_size=24, device="cpu", policy=policy, **given
     )
-    lazy = policy == "hermes" and given.get("streaming", True)
+    lazy = policy == "hermes" and given in ({}, {"streaming": True})
     assert engine.config.reindex == ("lazy" if lazy else "eager")
     watch(engine, random_frames(8))
     assert torch.isfinite(engine.memory.positions.float()).all()

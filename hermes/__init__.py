@@ -5,6 +5,7 @@ The method alone: pure tensor code on torch, no model library. `inference` puts 
 
 from hermes.compression import Compression, ContextLimitError, compress, ensure_positions
 from hermes.config import PROFILES, MemoryConfig
+from hermes.configure import FamilyConstants, configure
 from hermes.integrity import MemoryIntegrityError
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
@@ -17,6 +18,7 @@ __all__ = [
     "Band",
     "Compression",
     "ContextLimitError",
+    "FamilyConstants",
     "MemoryConfig",
     "MemoryIntegrityError",
     "MemoryLayout",
@@ -24,6 +26,7 @@ __all__ = [
     "SnapshotError",
     "StreamMemory",
     "compress",
+    "configure",
     "ensure_positions",
     "make_policy",
 ]

@@ -15,10 +15,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
+from hermes import (
+    Compression,
+    FamilyConstants,
+    MemoryConfig,
+    StreamMemory,
+    compress,
+    configure,
+    ensure_positions,
+    make_policy,
+)
 from hermes.layer_stack import LayerStack
 from hermes.policies import Guidance
 from hermes.positions import PositionRule
+from hermes.precedence import layers_of
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
@@ -42,7 +52,9 @@ class AbstractHermes(ReleasedNames, ABC):
     """One stream over a model that is injected; any number of streams share its weights."""
 
     family: ClassVar[str]
-    """Name in `hermes.config.FAMILIES`."""
+    """Short name, by which saved streams know it again."""
+    constants: ClassVar[FamilyConstants] = {}
+    """Fields of `MemoryConfig` that differ in this family, by profile."""
     default_sample_fps: ClassVar[float]
     init_prompt: ClassVar[str]
     """Text before the first frame; its tokens are never evicted."""
@@ -66,7 +78,7 @@ class AbstractHermes(ReleasedNames, ABC):
         self.dtype: torch.dtype = weight.dtype
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
         self.decoder = StreamDecoder(self.language_model, kernel)
-        self.policy = make_policy(config, len(self.decoder.layers), self.family)
+        self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
@@ -88,14 +100,27 @@ class AbstractHermes(ReleasedNames, ABC):
     def tokens_per_step(self) -> int | None:
         """Visual tokens per frame (or temporal patch), None where it depends on the frame size."""
 
-    def new_stream(self, config: MemoryConfig | None = None) -> AbstractHermes:
-        """Another stream, with its own memory, over the same weights."""
+    def new_stream(self, config: MemoryConfig | None = None, **named: Any) -> AbstractHermes:
+        """Another stream, with its own memory, over the same weights.
+
+        Args:
+            config: default: that of this stream.
+            named: fields of `MemoryConfig` that shall be others; presets are worked out anew, so
+                that nothing of this stream's policy stays behind.
+
+        Raises:
+            ValueError: as `hermes.configure`.
+        """
+        config = config or self.config
+        if named:
+            layers = layers_of(config)
+            config = configure(
+                family=self.constants,
+                data_set=layers["data set"],
+                **{**layers["user"], **named},
+            )
         return type(self)(
-            self.model,
-            self.processor,
-            config or self.config,
-            sample_fps=self.sample_fps,
-            attn=self.attn,
+            self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
         )
 
     @property

@@ -19,16 +19,20 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
         sample_fps: float = default_sample_fps,
         **options: Any,
     ) -> tuple[Any, Any]:
-        """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored."""
+        """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored.
+
+        `streaming` is what released code sets for each data set, so it yields to `policy`; name
+        `reindex` where it must not.
+        """
         from inference.loading import load_model as load
 
+        of_data_set = {"reindex": "lazy" if streaming else "eager"}
         return load(
             model_path,
             kv_size=kv_size,
-            streaming=streaming,
             device=device,
             sample_fps=sample_fps,
-            **options,
+            **{**options, "data_set": of_data_set | dict(options.get("data_set") or {})},
         )
 
     return load_model

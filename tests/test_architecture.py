@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +104,19 @@ def test_the_method_needs_torch_and_little_else():
 def test_evaluators_never_import_a_model_library():
     for path in _files("eval"):
         assert not _top_level(path) & EVAL_MAY_NOT_IMPORT, path.name
+
+
+def test_a_family_is_named_in_its_own_file_only():
+    """Tables of families elsewhere would make a new one more than a file and a registry entry."""
+    from inference.registry import FAMILIES
+
+    for family in FAMILIES.values():
+        name = family.engine.family
+        own = {Path(inspect.getfile(family.engine)).name, "tiny_checkpoints.py"}
+        for path in (path for package in MAY_IMPORT_OF_OURS for path in _files(package)):
+            nodes = ast.walk(ast.parse(path.read_text()))
+            texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
+            assert name not in texts or path.name in own, f"{path.relative_to(ROOT)} names {name}"
 
 
 LEAN = {

@@ -15,7 +15,9 @@ import pytest
 from runner_helpers import choice, rows, videos_with
 from tiny import open_stream
 
+from hermes import MemoryConfig, MemoryLayout
 from hermes.policies import POLICIES
+from hermes.policies.hermes import Hermes
 from inference import AbstractHermes
 from video_qa.compare import main
 from video_qa.lanes import execute, worker
@@ -47,7 +49,7 @@ def inside(load: Callable[[str], AbstractHermes], monkeypatch: pytest.MonkeyPatc
         return []
 
     def engine(settings: object, device: object) -> AbstractHermes:
-        return open_stream(load("llava"), policy="recent", kv_size=16, reindex="lazy")
+        return open_stream(load("llava"), policy="recent", kv_size=16)
 
     monkeypatch.setattr(execute, "run_workers", run_all)
     monkeypatch.setattr(worker, "load_engine", engine)
@@ -108,20 +110,24 @@ def test_half_finished_folders_are_continued(
 
 
 @pytest.mark.usefixtures("inside")
-def test_a_policy_that_cannot_serve_the_family_says_so_and_the_rest_goes_on(
+def test_a_policy_that_cannot_serve_the_model_says_so_and_the_rest_goes_on(
     tmp_path: Path,
     command: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(POLICIES["hermes"], "families", frozenset({"qwen"}))
+    class Picky(Hermes):
+        def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
+            raise ValueError(f"policy 'hermes' cannot serve {layout.num_layers} layers")
+
+    monkeypatch.setitem(POLICIES, "hermes", Picky)
     assert main(changed(command, kv_sizes="16")) == 1
-    assert "policy 'hermes' cannot serve the family 'llava'" in capfd.readouterr().err
+    assert "policy 'hermes' cannot serve 10 layers" in capfd.readouterr().err
     out = next((tmp_path / "results").rglob("comparison.csv")).parent
     numbers = json.loads((out / "comparison.json").read_text())
     assert {run["policy"] for run in numbers["runs"]} == set(NAMES) - {"hermes"}
     assert "cannot serve" in numbers["refused"][0]["error"]
-    assert "cannot serve the family" in (out / "report.html").read_text()
+    assert "cannot serve 10 layers" in (out / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("inside")

@@ -8,13 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes import MemoryConfig, MemoryLayout
+from hermes import MemoryConfig, MemoryLayout, configure
 from hermes.importance import blend, mean_attention, min_max, recency
 from hermes.layout import Band
 from hermes.policies.uniform import spread
 from hermes.positions import dense_ranks
 from hermes.smoothing import smooth_across_layers, smoothing_matrix
 from hermes.summary import fold
+from inference.llavaov_hermes import LlavaOneVisionHermes
+from inference.qwenvl_hermes import QwenVLHermes
 
 
 @pytest.mark.parametrize(("num_tokens", "decay"), [(1, 20), (2, 0.5), (7, 8.0), (300, 20.0)])
@@ -112,13 +114,14 @@ def test_fold(weighted):
     [(24, (2, 14, 8)), (28, (2, 17, 9)), (36, (3, 22, 11)), (64, (6, 38, 20)), (80, (8, 48, 24))],
 )
 def test_released_bands(num_layers, bands):
-    config = MemoryConfig.from_profile(family="qwen", kv_size=1)
+    config = MemoryConfig(kv_size=1)
     layout = MemoryLayout.from_config(num_layers, config)
     names = [layout.band(layer) for layer in range(num_layers)]
     assert tuple(names.count(band) for band in Band) == bands
     assert names == sorted(names, key=lambda band: band.value)
 
 
+ENGINES = {"llava": LlavaOneVisionHermes, "qwen": QwenVLHermes}
 RELEASED = {
     ("released", "llava"): (lambda p: 1.0 - 0.9 * p, lambda p: 20 - 19.5 * p),
     ("released", "qwen"): (lambda p: 0.75 - 0.6 * p, lambda p: 20 - 12 * p),
@@ -130,7 +133,7 @@ RELEASED = {
 @pytest.mark.parametrize(("case", "rule"), RELEASED.items(), ids=map("-".join, RELEASED))
 def test_released_weights_of_every_layer(case, rule):
     profile, family = case
-    config = MemoryConfig.from_profile(profile, family=family, kv_size=1)
+    config = configure(profile=profile, family=ENGINES[family].constants, kv_size=1)
     layout = MemoryLayout.from_config(28, config)
     for layer in range(28):
         weight, decay = layout.recency(layer, config)

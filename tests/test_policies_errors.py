@@ -1,4 +1,4 @@
-"""Unknown names, options out of range, families and frames a policy cannot serve."""
+"""Unknown names, options out of range, frames a policy cannot serve."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import torch
 from policy_memory import add_frames, chosen, empty_memory, policy_of, random_states
 from tiny import open_stream
 
-from hermes import MemoryConfig, make_policy
 from hermes.policies import POLICIES
-from hermes.policies.recent import Recent
 from inference import load_model
 
 OUT_OF_RANGE = [
@@ -54,17 +52,6 @@ def test_unknown_policy_lists_all():
     with pytest.raises(ValueError, match="unknown policy 'best'") as caught:
         policy_of("best", 24)
     assert all(name in str(caught.value) for name in POLICIES)
-
-
-def test_a_family_that_a_policy_cannot_serve(monkeypatch):
-    class Picky(Recent):
-        families = frozenset({"llava"})
-
-    monkeypatch.setitem(POLICIES, "picky", Picky)
-    config = MemoryConfig(kv_size=8, policy="picky")
-    assert isinstance(make_policy(config, 4, "llava"), Picky)
-    with pytest.raises(ValueError, match="'picky' cannot serve the family 'qwen', only: llava"):
-        make_policy(config, 4, "qwen")
 
 
 def test_options_reach_the_engine_and_the_record(base):

@@ -7,7 +7,7 @@ tokens, d head width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
@@ -48,8 +48,9 @@ class Policy(ABC):
     """True if a question costs more than its own prefill; that work is part of the first token."""
     reprefills: ClassVar[bool] = False
     """True if nothing is remembered but frames, read afresh for each question."""
-    families: ClassVar[frozenset[str] | None] = None
-    """Families it can serve; None is all."""
+    defines: ClassVar[Mapping[str, Any]] = {}
+    """Fields of `MemoryConfig` without which it would be another policy, and their values. They win
+    over presets of family and data set; a user who names another value is told so."""
     Options: ClassVar[type[Any]] = NoOptions
     """Frozen, self-checking dataclass of the settings of this policy alone."""
 
@@ -57,11 +58,6 @@ class Policy(ABC):
         self.config = config
         self.layout = layout
         self.options = read_options(config.policy, self.Options, config.policy_options)
-
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """The configuration with the fields that define this policy; for presets."""
-        return config
 
     def guidance(self, layer: int) -> Guidance | None:
         """The guidance text whose attention `layer` needs for its score, or None."""

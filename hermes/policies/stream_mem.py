@@ -14,13 +14,12 @@ left out: it works with any policy and would hide what this one does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policies.base import Guidance, Policy
@@ -31,10 +30,7 @@ from hermes.selection import top_after
 class StreamMem(Policy):
     """Top-k by the template's attention, and a prototype per frame."""
 
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """True attention of the template."""
-        return replace(config, probe="exact")
+    defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
         """No frame has a prototype yet."""

@@ -8,12 +8,13 @@ rule), and they count in the budget. Positions are renumbered at every pruning (
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
 from hermes.layer_stack import LayerStack
 from hermes.policies.base import Policy
 from hermes.policies.options import check_count
@@ -35,11 +36,7 @@ class StreamingLlm(Policy):
     """Prefix, first visual tokens, newest visual tokens."""
 
     Options = StreamingLlmOptions
-
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """Positions inside the cache."""
-        return replace(config, reindex="eager")
+    defines: ClassVar[Mapping[str, Any]] = {"reindex": "eager"}  # positions inside the cache
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""

@@ -16,13 +16,13 @@ in with `attention_weight`, and equal spans of time can each be made sure of an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policies.base import Guidance, Policy
@@ -64,11 +64,7 @@ class TwoSpeed(Policy):
     """Recent frames untouched, then key frames, then what repeats nothing."""
 
     Options = TwoSpeedOptions
-
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """Attention is that of a true forward of the guidance text."""
-        return replace(config, probe="exact")
+    defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
         """No key frames; no frame has left the recent part."""

@@ -32,12 +32,12 @@ from video_qa.results.predictions import PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import read_policy, split_options
+from video_qa.settings.policy_spec import named_fields
 
 logger = logging.getLogger(__name__)
 
 PLAIN_POLICY = "recent"
-"""Loads the model: a policy that changes no other field of the configuration."""
+"""Loads the model; each lane then names its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -88,28 +88,12 @@ def _open_lanes(plan: WatchPlan, encoder: Any) -> tuple[dict[Lane, ComparedRun],
     lanes, refused = {}, {}
     for run in plan.runs:
         try:
-            config = _configuration(run, encoder)
-            lanes[Lane(encoder.new_stream(config), run.settings, run.run_id)] = run
+            stream = encoder.new_stream(**named_fields(run.settings))
+            lanes[Lane(stream, run.settings, run.run_id)] = run
         except ValueError as error:
             logger.error("%s: %s", run.label, error)
             refused[run.run_id] = str(error)
     return lanes, refused
-
-
-def _configuration(run: ComparedRun, encoder: Any) -> Any:
-    """The encoder's configuration with the policy, budget and fields of a run."""
-    policy, options = read_policy(run.settings.policy)
-    own, shared = split_options(options)
-    base = encoder.config
-    if "profile" in shared:
-        kept = {"reindex": base.reindex, "chunk_frames": base.chunk_frames}
-        base = type(base).from_profile(
-            shared["profile"], family=encoder.family, kv_size=base.kv_size, **kept
-        )
-    return replace(
-        base,
-        **{"policy": policy, "policy_options": own, "kv_size": run.settings.kv_size} | shared,
-    )
 
 
 def _predictions(

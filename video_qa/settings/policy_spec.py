@@ -11,7 +11,7 @@ import json
 from dataclasses import fields
 from typing import Any
 
-from video_qa.settings.run_settings import SettingsError
+from video_qa.settings.run_settings import RunSettings, SettingsError
 
 SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 """Fields of the memory's configuration that have arguments of their own."""
@@ -49,17 +49,35 @@ def split_options(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return own, shared
 
 
+def named_fields(settings: RunSettings) -> dict[str, Any]:
+    """What the user named of the memory, by the names of `hermes.MemoryConfig`.
+
+    What stands in the policy's text goes before an argument of the runner, a profile for instance.
+    """
+    policy, options = read_policy(settings.policy)
+    own, shared = split_options(options)
+    named: dict[str, Any] = {
+        "kv_size": settings.kv_size,
+        "policy": policy,
+        "profile": settings.profile,
+        "chunk_frames": settings.chunk_frames,
+    }
+    if own:
+        named["policy_options"] = own
+    return named | shared
+
+
 def memory_fields() -> tuple[str, ...]:
     """Fields of the memory's configuration that a policy's text may set."""
     from hermes import MemoryConfig
 
-    return tuple(f.name for f in fields(MemoryConfig) if f.name not in SET_ELSEWHERE)
+    return tuple(f.name for f in fields(MemoryConfig) if f.init and f.name not in SET_ELSEWHERE)
 
 
 def check_policy(spec: str) -> None:
-    """Raises SettingsError (ValueError) with the known ones for an unknown policy or option."""
-    from hermes.config import FAMILIES, MemoryConfig
-    from hermes.policies import POLICIES
+    """Raises SettingsError (ValueError), with the known ones, for an unknown policy or option, and
+    for a field that contradicts what defines the policy."""
+    from hermes import POLICIES, configure
     from hermes.policies.options import read_options
 
     name, options = read_policy(spec)
@@ -73,7 +91,7 @@ def check_policy(spec: str) -> None:
         shareable = ", ".join(memory_fields())
         raise SettingsError(f"{error}; for every policy: {shareable}") from error
     try:
-        MemoryConfig.from_profile(family=FAMILIES[0], kv_size=1, **shared)
+        configure(kv_size=1, policy=name, **shared)
     except (TypeError, ValueError) as error:
         raise SettingsError(f"policy '{spec}': {error}") from error
 

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from video_qa.questions.annotations import Question, Video
 from video_qa.results.prediction import Prediction
 from video_qa.results.predictions import write_predictions
 
+pytest.importorskip("pydantic")  # which reads runs
 TASKS = ("now_colour", "recent_shape", "far_colour", "count_colours", "unanswerable")
 SKILL = {"recent": (0.95, 0.8, 0.3, 0.4, 0.6), "two_speed": (0.95, 0.85, 0.8, 0.6, 0.7)}
 """Chance of a right answer per task."""

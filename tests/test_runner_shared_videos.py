@@ -10,6 +10,8 @@ from video_qa.questions.annotations import MULTIPLE_CHOICE
 from video_qa.results.prediction import Prediction
 from video_qa.results.results_csv import write_results_csv
 
+pytest.importorskip("pydantic")
+
 
 def entry(number, path):
     question = {"question": "q", "answer": "x", "choices": ["x", "y"], "end_time": 1}

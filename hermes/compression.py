@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from hermes.memory import StreamMemory, fold_evicted
-from hermes.policies.base import Guidance, Policy
+from hermes.policy_parts.base import Guidance, Policy
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]

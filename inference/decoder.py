@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hermes.memory import LayerAngles, StreamMemory
-from hermes.policies.base import Observer, Recall
+from hermes.policy_parts.base import Observer, Recall
 from hermes.positions import Placement
 from hermes.provenance import Provenance
 from hermes.rotation import rotate

@@ -75,7 +75,7 @@ def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run(
             del arguments[name]
         return open_stream(base, **arguments), None
 
-    monkeypatch.setattr("video_qa.model_registry._find_loader", lambda name: loader)
+    monkeypatch.setattr("video_qa.settings.model_registry._find_loader", lambda name: loader)
     settings = RunSettings(str(tmp_path), 8, 1, streaming, policy=policy, chunk_frames=4)
     single = load_engine(settings, "cpu").config
     encoder = load_engine(replace(settings, policy=PLAIN_POLICY, kv_size=99), "cpu")

@@ -19,11 +19,11 @@ from tiny import (
     random_frames,
     watch,
 )
-from video_qa.worker import main as worker_main
 
 from hermes import POLICIES
 from inference import load_model, load_stream, save_stream, tiny_checkpoints
 from inference.registry import FAMILIES
+from video_qa.hermes_vqa import main as worker_main
 
 QUESTION = "\nWhat moved?<|im_end|><|im_start|>assistant\n"
 SIZE = (56, 84)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
-from hermes.policies.base import Guidance, Observer, Policy, Recall
 from hermes.policies.hermes import Hermes
 from hermes.policies.hermes_exact import HermesExact
 from hermes.policies.infinipot_v import InfinipotV
@@ -22,6 +21,7 @@ from hermes.policies.two_speed_recall import TwoSpeedRecall
 from hermes.policies.uniform import Uniform
 from hermes.policies.uniform_frames import UniformFrames
 from hermes.policies.uniform_recent import UniformRecent
+from hermes.policy_parts.base import Guidance, Observer, Policy, Recall
 from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {

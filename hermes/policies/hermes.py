@@ -13,8 +13,8 @@ from hermes.importance import blend, recency
 from hermes.layer_stack import LayerStack
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
-from hermes.selection import top_rows
+from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.selection import top_rows
 from hermes.smoothing import smooth_across_layers, smoothing_matrix
 
 _GUIDANCE: dict[Band, Guidance] = {

@@ -29,11 +29,11 @@ from torch.nn.functional import normalize
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
-from hermes.policies.frames import frame_grid, frame_tail
-from hermes.policies.options import check_share
-from hermes.policies.value_norm import known_frames, pooled_norms
-from hermes.selection import top_after
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.frames import frame_grid, frame_tail
+from hermes.policy_parts.options import check_share
+from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.value_norm import known_frames, pooled_norms
 
 SMALLEST_RATIO = 1e-3
 

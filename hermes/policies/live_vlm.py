@@ -22,12 +22,12 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Observer, Policy
-from hermes.policies.frames import frame_tail
-from hermes.policies.options import check_count, check_share
-from hermes.policies.slices import time_slices, top_with_floors
-from hermes.received_attention import received_attention
-from hermes.selection import newest_rows
+from hermes.policy_parts.base import Observer, Policy
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.options import check_count, check_share
+from hermes.policy_parts.received_attention import received_attention
+from hermes.policy_parts.selection import newest_rows
+from hermes.policy_parts.slices import time_slices, top_with_floors
 
 
 @dataclass(frozen=True)

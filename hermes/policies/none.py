@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
-from hermes.policies.base import Policy
+from hermes.policy_parts.base import Policy
 
 
 class KeepAll(Policy):

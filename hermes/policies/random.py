@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
+from hermes.policy_parts.base import Policy
 
 
 class Random(Policy):

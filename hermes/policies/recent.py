@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
-from hermes.policies.base import Policy
-from hermes.selection import newest_rows
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.selection import newest_rows
 
 
 class Recent(Policy):

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.policies.hermes import Hermes
-from hermes.policies.options import check_count, check_share
-from hermes.policies.slices import time_slices, top_with_floors
+from hermes.policy_parts.options import check_count, check_share
+from hermes.policy_parts.slices import time_slices, top_with_floors
 
 
 @dataclass(frozen=True)

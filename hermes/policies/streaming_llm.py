@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
-from hermes.policies.base import Policy
-from hermes.policies.options import check_count
-from hermes.selection import newest_rows
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.options import check_count
+from hermes.policy_parts.selection import newest_rows
 
 
 @dataclass(frozen=True)

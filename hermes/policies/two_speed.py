@@ -25,12 +25,12 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
-from hermes.policies.frames import FrameTail, frame_tail
-from hermes.policies.novelty import choose_keyframes, frame_similarity, stream_novelty
-from hermes.policies.options import check_choice, check_count, check_share
-from hermes.policies.slices import ranks_within, time_slices
-from hermes.selection import newest_rows, scaled_ranks, top_after
+from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
+from hermes.policy_parts.options import check_choice, check_count, check_share
+from hermes.policy_parts.selection import newest_rows, scaled_ranks, top_after
+from hermes.policy_parts.slices import ranks_within, time_slices
 
 GUIDANCES = ("local", "mixed", "global", "template")
 

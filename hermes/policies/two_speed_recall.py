@@ -16,14 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.frame_store import ON_FULL, mean_query
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.archive import ArchivePolicy, Room
-from hermes.policies.frames import frame_tail
-from hermes.policies.options import check_choice, check_count, check_flag, check_share
 from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
-from hermes.policies.value_norm import known_frames
+from hermes.policy_parts.archive import ArchivePolicy, Room
+from hermes.policy_parts.frame_store import ON_FULL, mean_query
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.options import check_choice, check_count, check_flag, check_share
+from hermes.policy_parts.value_norm import known_frames
 
 
 @dataclass(frozen=True)

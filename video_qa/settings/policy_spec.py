@@ -78,7 +78,7 @@ def check_policy(spec: str) -> None:
     """Raises SettingsError (ValueError), with the known ones, for an unknown policy or option, and
     for a field that contradicts what defines the policy."""
     from hermes import POLICIES, configure
-    from hermes.policies.options import read_options
+    from hermes.policy_parts.options import read_options
 
     name, options = read_policy(spec)
     if name not in POLICIES:

@@ -14,8 +14,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
-from hermes.policies.base import Policy
-from hermes.policies.options import check_count, check_flag
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.options import check_count, check_flag
 
 
 @dataclass(frozen=True)

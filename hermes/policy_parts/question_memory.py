@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.frames import patch_offsets
+from hermes.policy_parts.frames import patch_offsets
 from hermes.positions import PositionRule
 
 RESERVE_TOKENS = 1024

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor
 
-from hermes.frame_store import FrameStore
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy, Recall
+from hermes.policy_parts.base import Policy, Recall
+from hermes.policy_parts.frame_store import FrameStore
+from hermes.policy_parts.question_memory import QuestionMemory
 from hermes.positions import PositionRule
-from hermes.question_memory import QuestionMemory
 
 
 class Room(NamedTuple):

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from hermes.blocks import MOST_NUMBERS
 from hermes.memory import StreamMemory
-from hermes.policies.frames import FrameTail
+from hermes.policy_parts.frames import FrameTail
 
 
 def frame_similarity(

@@ -16,7 +16,7 @@ from hermes.config import MemoryConfig
 from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
-from hermes.policies.options import NoOptions, read_options
+from hermes.policy_parts.options import NoOptions, read_options
 from hermes.positions import PositionRule
 
 Guidance = Literal["local", "mixed", "global", "template"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hermes.selection import top_after
+from hermes.policy_parts.selection import top_after
 
 
 def time_slices(seconds: Tensor, num_slices: int) -> Tensor:
@@ -39,7 +39,7 @@ def top_with_floors(
     budget: int,
     folding: slice | None = None,
 ) -> Tensor:
-    """(l, k) ascending indices of k = min(budget, n) tokens, as `hermes.selection.top_rows`.
+    """(l, k) ascending indices of k = min(budget, n) tokens, as `selection.top_rows`.
 
     Every slice first gets its floor, an equal part of `floor_share * budget`, filled by its own
     best tokens; the rest goes to the best tokens anywhere. A slice with fewer tokens than its floor

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from video_qa.json_input.json_text import json_object
 from video_qa.results.prediction import Key, Prediction
 from video_qa.results.predictions import read_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE
@@ -85,9 +85,8 @@ def read_run(folder: Path, keys: Sequence[Key]) -> FinishedRun:
         raise ComparisonError(
             f"{folder} lacks {len(lacking)} of {len(keys)} questions; finish that run first"
         )
-    return FinishedRun(
-        folder, config, _environment(folder), {key: found[key] for key in keys if key in found}
-    )
+    environment = json_object(folder / "environment.json") or {}
+    return FinishedRun(folder, config, environment, {key: found[key] for key in keys})
 
 
 def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
@@ -111,10 +110,3 @@ def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
             + "\n".join(lines)
             + "\nmake them again under one protocol (--overwrite), or compare them separately"
         )
-
-
-def _environment(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

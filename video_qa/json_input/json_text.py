@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 MAX_NESTING = 100
@@ -44,6 +45,15 @@ def read_json(text: str, parse_int: Callable[[str], Any] = bounded_integer) -> A
     """
     _check_nesting(text)
     return json.loads(text, parse_int=parse_int)
+
+
+def json_object(path: Path) -> dict[str, Any] | None:
+    """The JSON object in a file that one can do without; None where there is none."""
+    try:
+        value = read_json(path.read_text(encoding="utf-8"), parse_int=int)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _check_nesting(text: str) -> None:

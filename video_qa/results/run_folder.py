@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.whole_file import drafts_in, write_text
+from video_qa.json_input.json_text import json_object
 from video_qa.results.prediction import Key, Prediction
 from video_qa.results.predictions import holds_other_runs, read_predictions, write_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE
@@ -56,7 +57,8 @@ class RunFolder:
         Raises:
             RunFolderError: names the files.
         """
-        if self.marker.exists() or _is_run_config(self.config):
+        # Before there were markers, config.json said so.
+        if self.marker.exists() or {"run_id", "settings"} <= set(json_object(self.config) or ()):
             return
         own = (self.results, self.predictions, self.config, self.environment)
         named = [*own, *(self.path / name for name in REPORTS)]
@@ -186,15 +188,6 @@ def _acquire(descriptor: int, path: Path) -> None:
         except OSError as error:
             logger.warning("%s cannot be locked (%s); start no second run there", path, error)
             return
-
-
-def _is_run_config(path: Path) -> bool:
-    """Whether a run wrote this config.json (before there were markers)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and {"run_id", "settings"} <= set(content)
 
 
 def _remove(paths: list[Path]) -> None:

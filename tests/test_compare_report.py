@@ -17,8 +17,8 @@ from compared_runs import videos, write_map, write_run
 
 from eval.comparison import main as evaluate
 from video_qa.comparison.finished import ComparisonError, check_same_protocol, read_run
-from video_qa.comparison.report import write_report
-from video_qa.comparison.svg import colour, marker
+from video_qa.comparison.pages.report import write_report
+from video_qa.comparison.pages.svg import colour, marker
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.shards import question_keys
 

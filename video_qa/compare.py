@@ -36,8 +36,8 @@ from video_qa.comparison.finished import (
     check_same_protocol,
     read_run,
 )
+from video_qa.comparison.pages.report import write_report
 from video_qa.comparison.plan import ComparedRun
-from video_qa.comparison.report import write_report
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.model_checks import check_model
 from video_qa.model_registry import check_names, model_name

@@ -22,7 +22,7 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
 
 from tqdm import tqdm
 
-from video_qa.comparison.memory_page import Thumbnails, write_inspection
+from video_qa.comparison.pages.memory_page import Thumbnails, write_inspection
 from video_qa.devices import HELP as DEVICES_HELP
 from video_qa.model_registry import check_names, load_engine
 from video_qa.retention import RetentionLog

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from video_qa.comparison.svg import figure_style, to_svg
+from video_qa.comparison.pages.svg import figure_style, to_svg
 
 COLOUR_MAP = "viridis"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from video_qa.atomic_file import write_text_atomically
-from video_qa.comparison.page import table
+from video_qa.comparison.pages.markup import table
 
 MARKDOWN_FILE = "comparison.md"
 

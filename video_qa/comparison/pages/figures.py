@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from video_qa.comparison.svg import colour, figure_style, marker, to_svg
+from video_qa.comparison.pages.svg import colour, figure_style, marker, to_svg
 
 COLUMNS = 4
 ROW_INCHES = 0.19

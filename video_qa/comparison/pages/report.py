@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from video_qa.atomic_file import write_text_atomically
-from video_qa.comparison.figures import (
+from video_qa.comparison.finished import FinishedRun
+from video_qa.comparison.pages.figures import (
     accuracy_figure,
     budget_figure,
     paired_figure,
     trade_figure,
 )
-from video_qa.comparison.finished import FinishedRun
-from video_qa.comparison.page import figure_block, page, table
-from video_qa.comparison.report_tables import (
+from video_qa.comparison.pages.markup import figure_block, page, table
+from video_qa.comparison.pages.retention_figure import retention_figure
+from video_qa.comparison.pages.tables import (
     accuracy_tables,
     cost_table,
     protocol_table,
     write_markdown,
 )
-from video_qa.comparison.retention_figure import retention_figure
 from video_qa.comparison.retention_file import read_retention
 
 FILE_NAME = "report.html"

@@ -13,8 +13,8 @@ import pandas as pd
 from PIL import Image
 
 from video_qa.atomic_file import write_text_atomically
-from video_qa.comparison.page import figure_block, page
-from video_qa.comparison.retention_figure import retention_figure
+from video_qa.comparison.pages.markup import figure_block, page
+from video_qa.comparison.pages.retention_figure import retention_figure
 from video_qa.comparison.retention_file import retention_content
 from video_qa.retention import SUMMARY_FRAME, RetentionLog
 

@@ -1,154 +1,125 @@
-"""`report.html`: one self-contained page; figures first, numbers below, no network."""
+"""`report.html`: one self-contained page; the verdict first, then figures, numbers below."""
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from video_qa.annotations import Video
 from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.finished import FinishedRun
-from video_qa.comparison.pages.figures import (
-    accuracy_figure,
-    budget_figure,
-    paired_figure,
-    trade_figure,
-)
-from video_qa.comparison.pages.markup import figure_block, page, table
-from video_qa.comparison.pages.retention_figure import retention_figure
-from video_qa.comparison.pages.tables import (
-    accuracy_tables,
-    cost_table,
-    protocol_table,
-    write_markdown,
-)
+from video_qa.comparison.pages import figures, tables
+from video_qa.comparison.pages.disagreements import describe_disagreements
+from video_qa.comparison.pages.intervals import weak_note
+from video_qa.comparison.pages.retention_figure import retention_panels, scale_figure
+from video_qa.comparison.pages.templates import render
+from video_qa.comparison.pages.verdict import ALL, verdict
 from video_qa.comparison.retention_file import read_retention
 
 FILE_NAME = "report.html"
 BASELINES = ("recent", "last_frames")
 
 
-def write_report(folder: Path, runs: Sequence[FinishedRun]) -> Path:
-    """Draw comparison.json of `folder` and the retention maps of the runs; returns the page.
+def write_report(
+    folder: Path,
+    runs: Sequence[FinishedRun],
+    videos: Sequence[Video],
+    video_root: Path | None = None,
+) -> Path:
+    """Draw comparison.json of `folder` and what lies in the runs' folders; returns the page.
 
     The tables are also written as Markdown.
+
+    Args:
+        runs: those of which comparison.json was made, in the same order.
+        videos, video_root: what was asked about them and where they lie.
 
     Raises:
         OSError: comparison.json cannot be read or the page cannot be written.
     """
     numbers = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-    body = "\n".join([*_head(numbers), *_figures(numbers), *_maps(runs), *_details(numbers)])
-    write_markdown(folder, numbers)
+    tables.write_markdown(folder, numbers)
+    page = render(
+        "report.html",
+        **_head(numbers),
+        **_figures(numbers),
+        disagreements=describe_disagreements(numbers, runs, videos, video_root),
+        maps=list(_maps(runs)),
+        scale=scale_figure(),
+        costs=tables.cost_table(numbers),
+        accuracies=list(tables.accuracy_tables(numbers)),
+        protocol=tables.protocol_table(numbers),
+        versions=tables.version_table(numbers),
+    )
     path = folder / FILE_NAME
-    write_text_atomically(path, page(_title(numbers), body))
+    write_text_atomically(path, page)
     return path
 
 
-def _title(numbers: Mapping[str, Any]) -> str:
-    return f"Memories compared on {numbers['benchmark']}"
-
-
-def _head(numbers: Mapping[str, Any]) -> Iterator[str]:
+def _head(numbers: Mapping[str, Any]) -> dict[str, Any]:
     protocol, runs = numbers["protocol"], numbers["runs"]
-    everything = [run["groups"].get("all questions", {}) for run in runs]
+    everything = [run["groups"].get(ALL, {}) for run in runs]
     sizes = sorted({run["kv_size"] for run in runs})
-    yield f"<h1>{html.escape(_title(numbers))}</h1>"
     facts = [
-        f"model <b>{html.escape(str(protocol['model']))}</b>",
+        f"model {protocol['model']}",
         f"{max(run['num_questions'] for run in runs)} questions about "
         f"{max(found.get('num_videos', 0) for found in everything)} videos",
-        f"{protocol['sample_fps']:g} frames per second",
+        f"{protocol['sample_fps']:g} fps",
         f"budgets of {', '.join(map(str, sizes))} visual tokens per layer",
     ]
-    yield f"<p class=facts>{' · '.join(facts)}</p>"
-    failed = [run for run in runs if run["num_errors"]]
-    for run in failed:
-        yield _warning(
-            run,
-            f"{run['num_errors']} of {run['num_questions']} questions have an error and are "
-            f"left out of its numbers: {run['first_error']}",
-        )
+    return {
+        "title": f"Memories compared on {numbers['benchmark']}",
+        "verdict": verdict(numbers),
+        "facts": facts,
+        "warnings": list(_warnings(numbers)),
+        "few_note": weak_note(numbers),
+    }
+
+
+def _warnings(numbers: Mapping[str, Any]) -> Iterator[str]:
+    for run in numbers["runs"]:
+        if run["num_errors"]:
+            yield (
+                f"{run['policy']} at {run['kv_size']}: {run['num_errors']} of "
+                f"{run['num_questions']} questions have an error and are left out of its numbers: "
+                f"{run['first_error']}"
+            )
     for run in numbers["refused"]:
-        yield _warning(run, f"not run: {run['error']}")
+        yield f"{run['policy']} at {run['kv_size']}: not run: {run['error']}"
     several = [name for name, values in numbers["versions"].items() if len(values) > 1]
     if several:
-        names = html.escape(", ".join(several))
-        yield f"<p class=warning>Runs were made with different versions of: {names}.</p>"
+        yield f"Runs were made with different versions of: {', '.join(several)}."
 
 
-def _warning(run: Mapping[str, Any], text: str) -> str:
-    name = html.escape(f"{run['policy']} at {run['kv_size']}")
-    return f"<p class=warning><b>{name}</b>: {html.escape(text)}</p>"
+def _figures(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "budget_legend": figures.legend(numbers, "accuracy against budget"),
+        "trade_legend": figures.legend(numbers, "perception against memory"),
+        "accuracy": figures.accuracy_panels(numbers),
+        "budgets": figures.budget_panels(numbers),
+        "trade": figures.trade_figure(numbers),
+        "paired": [
+            {"baseline": baseline, "panels": figures.paired_panels(numbers, baseline)}
+            for baseline in BASELINES
+        ],
+    }
 
 
-def _figures(numbers: Mapping[str, Any]) -> Iterator[str]:
-    yield figure_block(
-        "Accuracy per task group",
-        accuracy_figure(numbers),
-        "Marks: accuracy; bars: 95 % interval, clustered by video; figure at the right: accuracy "
-        "in %. A group counts its tasks alike.",
-    )
-    yield figure_block(
-        "Accuracy against budget",
-        budget_figure(numbers),
-        "The same accuracies over the visual tokens kept per layer. Bold: the first policy named.",
-    )
-    yield figure_block(
-        "Perception against memory",
-        trade_figure(numbers)
-        or "<p>This benchmark does not ask both about what is seen and about what was seen.</p>",
-        "Policies that pay for memory with perception lie at the upper left, windows at the lower "
-        "right.",
-    )
-    for baseline in BASELINES:
-        yield figure_block(
-            f"Difference from {baseline}, question by question",
-            paired_figure(numbers, baseline)
-            or f"<p>The policy {baseline} is not part of this comparison.</p>",
-            f"Accuracy minus that of {baseline} at the same budget on the same questions, with its "
-            "95 % interval clustered by video. At the right: questions only the policy got right : "
-            f"questions only {baseline} got right, and McNemar's exact two-sided p-value, which "
-            "takes questions as independent.",
-        )
-
-
-def _maps(runs: Sequence[FinishedRun]) -> Iterator[str]:
-    """One figure per budget, the first one open."""
-    yield "<h2>What each memory still holds</h2>"
+def _maps(runs: Sequence[FinishedRun]) -> Iterator[dict[str, Any]]:
+    """The retention maps of the runs, per budget."""
     by_size: dict[int, dict[str, Mapping[str, Any]]] = {}
     for run in runs:
-        content = read_retention(run.folder, run.run_id)
-        if content:
-            name = f"{run.policy} {run.kv_size}"
-            by_size.setdefault(run.kv_size, {})[name] = content
-    if not by_size:
-        yield "<p>No retention was recorded for these runs.</p>"
-    for number, (kv_size, maps) in enumerate(sorted(by_size.items())):
-        video = next(iter(maps.values()))["video_id"]
-        drawn = retention_figure(maps, f"Retention maps at {kv_size} tokens per layer")
-        caption = (
-            f"Video {video}, at most {kv_size} visual tokens per layer. Left: each layer when the "
-            "stream has ended. Right: mean of the layers while it is watched, from the first "
-            "moments (bottom) to the last (top). Dark: forgotten, yellow: every token of the frame."
-        )
-        opened = " open" if number == 0 else ""
-        yield (
-            f"<details{opened}><summary>budget {kv_size}</summary>"
-            f"{figure_block('', drawn, caption)}</details>"
-        )
-
-
-def _details(numbers: Mapping[str, Any]) -> Iterator[str]:
-    yield "<h2>Costs</h2>"
-    yield cost_table(numbers).html()
-    yield "<h2>Accuracy in numbers</h2>"
-    yield from (accuracies.html() for accuracies in accuracy_tables(numbers))
-    yield "<h2>Protocol</h2>"
-    yield protocol_table(numbers).html()
-    yield table(("version of", "value"), _versions(numbers))
-
-
-def _versions(numbers: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(name, ", ".join(map(str, seen))) for name, seen in numbers["versions"].items()]
+        if content := read_retention(run.folder, run.run_id):
+            by_size.setdefault(run.kv_size, {})[f"{run.policy} {run.kv_size}"] = content
+    for kv_size, maps in sorted(by_size.items()):
+        yield {
+            "kv_size": kv_size,
+            "video_id": next(iter(maps.values()))["video_id"],
+            "panels": [
+                panel
+                for label, content in maps.items()
+                for panel in retention_panels(content, label)
+            ],
+        }

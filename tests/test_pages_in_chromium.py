@@ -87,7 +87,7 @@ def test_panels_stand_in_a_grid(browser: Browser, report: Path) -> None:
     browser.open(report, 390)
     assert set(browser.evaluate(columns)) == {1}
     browser.open(report, 1280)
-    assert set(browser.evaluate(columns)) == {3}
+    assert set(browser.evaluate(columns)) == {2, 3}  # maps: one memory per line
     panels = browser.evaluate("document.querySelectorAll('.grid > figure').length")
     assert panels == browser.evaluate(in_one) > 20
 
@@ -138,8 +138,8 @@ def test_the_slider_and_the_layer_show_what_was_held(
     said = browser.evaluate("document.getElementById('summary').textContent")
     assert f"{round(tokens.sum(), 1):g} tokens of frames" in said
     summaries = held[held.frame < 0].tokens.sum() / num_layers
-    assert ("summary tokens" in said) == (summaries > 0)
-    assert f"{round(summaries, 1):g} summary tokens" in said or summaries == 0
+    assert ("of summaries" in said) == (summaries > 0)
+    assert f"{round(summaries, 1):g} of summaries" in said or summaries == 0
     assert not browser.complaints
 
 

@@ -21,8 +21,8 @@ function show() {
   const where = layer ? `layer ${layer - 1} holds` : "a layer holds on average";
   find("summary").textContent =
     `After ${states.seconds[moment]} s ${where} ${states.tokens[layer][moment]} tokens of frames`
-    + (summaries ? `, ${summaries} summary tokens` : "")
-    + (archived ? `, and ${archived} frames lie in host memory` : "") + ".";
+    + (summaries ? ` and ${summaries} of summaries` : "")
+    + (archived ? `; ${archived} frames lie in host memory` : "") + ".";
 }
 
 for (const id of ["time", "layer"]) find(id).addEventListener("input", show);

@@ -4,9 +4,9 @@ r"""See what a memory still remembers of a video.
         --out inspected
 
 Streams the video once and writes, below --out only: retention.csv (tokens per snapshot, layer and
-frame; frame -2 counts summary tokens), retention.svg (the picture), and memory.html (the picture
-and the frames' thumbnails, each with the share of it that is still held). Exit code 0: written; 2:
-the command cannot be carried out; 130: stopped.
+frame; frame -2 counts summary tokens), retention.svg (the picture), and memory.html (the frames'
+thumbnails, each with the share of it that is held at the moment and in the layer chosen there).
+Exit code 0: written; 2: the command cannot be carried out; 130: stopped.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ from scripts.pytest_part import ROOT, left_out_files, run_command, run_tests, se
 OPTIONAL = {name: name for name in ("av", "openai", "pydantic", "decord", "scipy")}
 """Module -> package: what the engine does without."""
 REQUIRED = {
-    **{name: name for name in ("accelerate", "hypothesis", "matplotlib", "numpy", "pandas")},
-    **{name: name for name in ("pytest", "safetensors", "tokenizers", "torch", "tqdm")},
+    **{name: name for name in ("accelerate", "hypothesis", "jinja2", "matplotlib", "numpy")},
+    **{name: name for name in ("pandas", "pytest", "safetensors", "tokenizers", "torch", "tqdm")},
     **{"transformers": "transformers", "PIL": "pillow", "pytest_timeout": "pytest-timeout"},
     "xdist": "pytest-xdist",
 }
@@ -94,9 +94,9 @@ class Check:
             command += ["--minutes", str(self.options.demo_minutes)]
             command += [f"--data={folder}/data", f"--results={folder}/results"]
             result = run_command(command, self._left(), {})
-            found = sorted(Path(folder).glob("results/*/*/metrics.json"))
-            metrics = {path.parent.name: json.loads(path.read_text()) for path in found}
-            return {**result, "metrics": metrics}
+            found = sorted(Path(folder).glob("results/*/*/comparison.json"))
+            numbers = {path.parent.name: json.loads(path.read_text()) for path in found}
+            return {**result, "comparisons": numbers}
 
     def _left(self) -> float:
         return self.deadline - time.monotonic()

@@ -84,7 +84,13 @@ def test_half_finished_folders_are_continued(
     assert {run["policy"] for run in numbers["runs"]} == set(NAMES)
     assert all(run["cost"]["tokens_per_frame"] == 4 for run in numbers["runs"])
     text = (out / "report.html").read_text()
-    assert all(name in text for name in NAMES)
+    assert all(name in text for name in NAMES) and text.count("data:image/jpeg") <= 9
+    said = capfd.readouterr().out.splitlines()
+    for run in numbers["runs"]:
+        first = said.index(next(line for line in said if line.startswith(f"{run['kv_size']} tok")))
+        row = next(line for line in said[first:] if line.startswith(f"{run['policy']} "))
+        assert f"{run['groups']['all questions']['accuracy_percent']:.1f} (" in row.split("  ")[-1]
+    assert said[-1] == f"Report: {out / 'report.html'}"
     left = {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER}
     outputs = {f"comparison.{kind}" for kind in ("csv", "json", "md")}
     assert left == outputs | {"runs.json", "report.html"}

@@ -1,4 +1,4 @@
-"""The tables of a comparison, for the report (HTML) and for papers and notes (Markdown)."""
+"""The tables of a comparison, for the page, the terminal, and papers and notes (Markdown)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from eval.whole_file import write_text
-from video_qa.comparison.page import table
+from video_qa.comparison.pages.intervals import MARK, is_weak, weak_note
 
 MARKDOWN_FILE = "comparison.md"
 
@@ -25,8 +25,15 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
     best: frozenset[tuple[int, int]] = frozenset()
 
-    def html(self) -> str:
-        return table(self.header, self.rows, self.best)
+    def text(self) -> str:
+        """For a terminal: columns aligned, the best of a column with a star."""
+        lines = [
+            [f"{'*' if (y, x) in self.best else ''}{cell}" for x, cell in enumerate(row)]
+            for y, row in enumerate(self.rows)
+        ]
+        lines = [list(self.header), *lines]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "".join(_aligned(line, widths) for line in lines)
 
     def markdown(self) -> str:
         """Numbers to the right, the best of a column in bold."""
@@ -41,8 +48,24 @@ class Table(NamedTuple):
 def write_markdown(folder: Path, numbers: Mapping[str, Any]) -> Path:
     """Write the tables of accuracies and costs; returns the file. Raises OSError."""
     tables = [*accuracy_tables(numbers), cost_table(numbers)]
-    write_text(folder / MARKDOWN_FILE, "\n".join(t.markdown() for t in tables))
+    parts = [*(table.markdown() for table in tables), *_note(numbers)]
+    write_text(folder / MARKDOWN_FILE, "\n".join(parts))
     return folder / MARKDOWN_FILE
+
+
+def terminal_tables(numbers: Mapping[str, Any]) -> str:
+    """The accuracies as text."""
+    return "\n".join([*(table.text() for table in accuracy_tables(numbers)), *_note(numbers)])
+
+
+def _note(numbers: Mapping[str, Any]) -> list[str]:
+    note = weak_note(numbers)
+    return [f"{note}\n"] if note else []
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    others = (cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))
+    return "  ".join([line[0].ljust(widths[0]), *others]).rstrip() + "\n"
 
 
 def cost_table(numbers: Mapping[str, Any]) -> Table:
@@ -69,6 +92,12 @@ def protocol_table(numbers: Mapping[str, Any]) -> Table:
     return Table(("setting", "value"), rows)
 
 
+def version_table(numbers: Mapping[str, Any]) -> Table:
+    """Versions and commits the runs were made with."""
+    rows = [(name, ", ".join(map(str, seen))) for name, seen in numbers["versions"].items()]
+    return Table(("version of", "value"), rows)
+
+
 def _best(runs: list[Any], groups: list[str]) -> Iterator[tuple[int, int]]:
     for column, group in enumerate(groups, start=1):
         means = [run["groups"].get(group, {}).get("accuracy_percent", -1) for run in runs]
@@ -81,7 +110,8 @@ def _accuracy(run: Mapping[str, Any], group: str) -> str:
         return "–"
     bounds = found["interval95_percent"]
     shown = f" ({bounds[0]:.0f}–{bounds[1]:.0f})" if bounds else ""
-    return f"{found['accuracy_percent']:.1f}{shown}"
+    mark = MARK if is_weak(found) else ""
+    return f"{found['accuracy_percent']:.1f}{shown}{mark}"
 
 
 def _cost_row(run: Mapping[str, Any]) -> list[str]:

@@ -80,7 +80,7 @@ class AbstractHermes(ReleasedNames, ABC):
         """How this family counts positions."""
 
     @abstractmethod
-    def watch(self, frames: Tensor) -> VisualChunk:
+    def see(self, frames: Tensor) -> VisualChunk:
         """Turn (f, H, W, 3) uint8 frames into features and their places."""
 
     @abstractmethod
@@ -141,21 +141,21 @@ class AbstractHermes(ReleasedNames, ABC):
             FrameError: wrong type or shape.
         """
         watch = Stopwatch(self.device)
-        chunk = self.watch(to_frames(frames))
+        chunk = self.see(to_frames(frames))
         return replace(chunk, vision_seconds=watch.seconds())
 
     def encode_video_chunk(
         self,
         frames: Any,
         times_seconds: Sequence[float] | Tensor | None = None,
-        watched: VisualChunk | None = None,
+        seen: VisualChunk | None = None,
     ) -> None:
         """Watch the next frames.
 
         Args:
             frames: (f, H, W, 3) or (f, 3, H, W) uint8, tensor or array; None or empty does nothing.
             times_seconds: time of each frame in the stream; default: its number / sample_fps.
-            watched: `encode_features` of the same frames, by any stream on the same weights.
+            seen: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
             FrameError: wrong type or shape, or a single frame larger than the budget.
@@ -173,9 +173,9 @@ class AbstractHermes(ReleasedNames, ABC):
             times_seconds = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
         with self.naming_remedies(f"watching {len(frames)} frames"):
             if self.reprefill:
-                chunk = self.reprefill.watch(frames, times_seconds, watched)
+                chunk = self.reprefill.receive(frames, times_seconds, seen)
             else:
-                chunk = watched or self.watch(frames)
+                chunk = seen or self.see(frames)
                 self._read_chunk(chunk, len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)

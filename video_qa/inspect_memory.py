@@ -67,7 +67,7 @@ def inspect(video: Path, settings: RunSettings, arguments: argparse.Namespace) -
         engine = load_engine(settings, arguments.device)
         for chunk in tqdm(stream.take(), desc="Watching", unit="chunk"):
             features = engine.encode_features(chunk.frames)
-            engine.encode_video_chunk(chunk.frames, chunk.times_seconds, watched=features)
+            engine.encode_video_chunk(chunk.frames, chunk.times_seconds, seen=features)
             engine.predict_and_compress()
             log.observe(engine, features, list(chunk.times_seconds))
             thumbnails.add(chunk.frames, features.frames_per_step)

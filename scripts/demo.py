@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from inference.registry import MODELS
-from inference.tiny_checkpoints import save_tiny_checkpoint
+from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 POLICIES = ("hermes", "recent")
 DATASETS = {"nanostream": "general", "nanostream_words": "words"}

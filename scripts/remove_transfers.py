@@ -31,8 +31,6 @@ TESTS = ("tests/test_inference_pretended.py",)
 COPIED = (*PACKAGES, "video_qa", "eval", "scripts", "tests", "docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
     "inference/loading.py": "loads real weights onto real devices",
-    "inference/replay.py": "compares with stored traces on the host",
-    "inference/tiny_checkpoints.py": "writes checkpoints on the host",
 }
 
 

@@ -203,7 +203,7 @@ def test_offloaded_layers_are_refused():
 
 
 def test_a_small_position_range_comes_from_the_checkpoint(tmp_path):
-    from inference.tiny_checkpoints import save_tiny_checkpoint
+    from scripts.tiny_checkpoints import save_tiny_checkpoint
 
     folder = save_tiny_checkpoint(tmp_path, "qwen", max_positions=340)
     engine, _ = load_model(folder, kv_size=24, device="cpu", sample_fps=1)

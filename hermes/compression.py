@@ -108,7 +108,7 @@ def ensure_positions(
         raise ContextLimitError(
             f"the model's positions end at {max_positions}: {memory.num_tokens} tokens are in "
             f"memory (next position {memory.position_bound:g}) and {num_positions:g} more "
-            "positions are needed. Use a policy that evicts, a smaller kv_size or smaller chunks"
+            "positions are needed"
         )
 
 

@@ -21,11 +21,11 @@ from hermes.positions import PositionRule
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
-from inference.errors import naming_remedies
+from inference.errors import naming_remedies, position_advice
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
-from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
+from inference.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
 from inference.released_names import ReleasedNames
 from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
@@ -65,15 +65,11 @@ class AbstractHermes(ReleasedNames, ABC):
         self.dtype: torch.dtype = weight.dtype
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
         self.decoder = StreamDecoder(self.language_model, kernel)
-        self.policy = make_policy(config, len(self.decoder.layers), self.family)
-        self.config = self.policy.config
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
-        self.reprefill = Reprefill(self) if self.policy.reprefills else None
         self._answering = AnswerLoop(self)
-        self._memory: StreamMemory | None = None
         self._warned = False
-        self.clear_cache()
+        self.adopt(config)
 
     @abstractmethod
     def position_rule(self) -> PositionRule:
@@ -86,6 +82,18 @@ class AbstractHermes(ReleasedNames, ABC):
     @abstractmethod
     def tokens_per_step(self) -> int | None:
         """Visual tokens per frame (or temporal patch), None where it depends on the frame size."""
+
+    def adopt(self, config: MemoryConfig) -> None:
+        """Begin a new stream under this configuration.
+
+        Raises:
+            ValueError: a policy or option that is unknown or cannot serve the model.
+        """
+        self.policy = make_policy(config, len(self.decoder.layers), self.family)
+        self.config = self.policy.config
+        self.reprefill = Reprefill(self) if self.policy.reprefills else None
+        self._memory: StreamMemory | None = None
+        self.clear_cache()
 
     def new_stream(self, config: MemoryConfig | None = None) -> AbstractHermes:
         """Another stream, with its own memory, over the same weights."""
@@ -106,20 +114,30 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def clear_cache(self) -> None:
         """Forget the stream and the dialogue; buffers are reused."""
+        self.forget_frames()
+        self.conv_history: list[Turn] = []
+
+    def forget_frames(self) -> None:
+        """Forget the stream but not the dialogue."""
         self._answering.refuse_interruption()
         if self._memory is not None:
             self._memory.clear()
         self.policy.reset()
         if self.reprefill:
             self.reprefill.clear()
-        self.conv_history: list[Turn] = []
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
         self.compression_seconds = 0.0
         self.last_compression = Compression(entered=False)
         self.last_timing: AnswerTiming | None = None
         self._fresh = False
+        self._delay_seconds = 0.0
         self._tokens_per_frame: float | None = None
+
+    @property
+    def next_seconds(self) -> float:
+        """Time of the next frame in the stream, if none is given with it."""
+        return self._delay_seconds + self.total_processed_frames / self.sample_fps
 
     def encode_init_prompt(self) -> None:
         """Read the prompt before the first frame; from now on it is the protected prefix.
@@ -150,11 +168,12 @@ class AbstractHermes(ReleasedNames, ABC):
         times_seconds: Sequence[float] | Tensor | None = None,
         seen: VisualChunk | None = None,
     ) -> None:
-        """Watch the next frames.
+        """Read the next frames into the memory, which makes room first if that was forgotten.
 
         Args:
             frames: (f, H, W, 3) or (f, 3, H, W) uint8, tensor or array; None or empty does nothing.
-            times_seconds: time of each frame in the stream; default: its number / sample_fps.
+            times_seconds: time of each frame in the stream; default: every 1 / sample_fps, on from
+                `next_seconds`.
             seen: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
@@ -168,9 +187,11 @@ class AbstractHermes(ReleasedNames, ABC):
         if not self.memory.num_prefix:
             self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
+        self.predict_and_compress()
         if times_seconds is None:
             numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
-            times_seconds = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+            nominal = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+            times_seconds = self._delay_seconds + nominal
         with self.naming_remedies(f"watching {len(frames)} frames"):
             if self.reprefill:
                 chunk = self.reprefill.receive(frames, times_seconds, seen)
@@ -179,6 +200,8 @@ class AbstractHermes(ReleasedNames, ABC):
                 self._read_chunk(chunk, len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
+        last_number = self.total_processed_frames - 1
+        self._delay_seconds = float(times_seconds[-1]) - last_number / self.sample_fps
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
@@ -197,20 +220,30 @@ class AbstractHermes(ReleasedNames, ABC):
             memory, chunk.features, chunk.placement, origin, output="none", observer=observer
         )
 
-    def predict_and_compress(self) -> None:
-        """Make room: score, prune, fold, renumber. Nothing happens without new frames."""
+    def predict_and_compress(self, texts: Mapping[Guidance, str] | None = None) -> None:
+        """Make room: score, prune, fold, renumber. Nothing happens without new frames.
+
+        Args:
+            texts: guidance texts that replace the usual ones of the same name.
+        """
         if not self._fresh:
             return
         self._answering.refuse_interruption()
         watch = Stopwatch(self.device)
         with self.naming_remedies("scoring the memory"):
             self.last_compression = compress(
-                self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
+                self.memory,
+                self.policy,
+                self.rule,
+                self.max_positions,
+                lambda wanted: self.guidance_attention(wanted, texts),
             )
         self._fresh = False
         self.compression_seconds = watch.seconds()
 
-    def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
+    def guidance_attention(
+        self, wanted: Mapping[int, Guidance], texts: Mapping[Guidance, str] | None = None
+    ) -> list[Tensor | None]:
         """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted.
 
         Not as released, positions are renumbered first where a text would pass the model's limit.
@@ -220,7 +253,7 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
-        texts = guidance_texts(turn)
+        texts = {**guidance_texts(turn), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
         longest = max(map(len, ids.values()), default=0)
         ensure_positions(self.memory, self.rule, self.max_positions, longest)
@@ -230,52 +263,38 @@ class AbstractHermes(ReleasedNames, ABC):
             attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
         return [attention.get(layer) for layer in range(self.memory.num_layers)]
 
-    def question_answering(
-        self,
-        input_text: Mapping[str, str],
-        max_new_tokens: int = 128,
-        temperature: float = 0,
-        repetition_penalty: float = 1.1,
-        pseudo_forward: bool = False,
-        seed: int | None = None,
-    ) -> str:
-        """Answer from memory; keys, values and positions are afterwards what they were before.
-
-        Args:
-            input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
-            pseudo_forward: make room first, as the release did on request.
-            seed: of the draws at a temperature above 0; None draws from torch's own generator.
-
-        Returns:
-            The text with its leading and trailing spaces, as released: they steer later guidance.
-        """
-        if pseudo_forward:
-            self.predict_and_compress()
-        pieces = self.stream_answer(
-            input_text, max_new_tokens, temperature, repetition_penalty, seed
-        )
-        return "".join(pieces)
-
     def stream_answer(
         self,
-        input_text: Mapping[str, str],
+        input_text: str | Mapping[str, str],
         max_new_tokens: int = 128,
         temperature: float = 0,
         repetition_penalty: float = 1.1,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Like `question_answering`, yielding pieces of text as the tokens come."""
-        return self._answering.run(
-            input_text, max_new_tokens, temperature, repetition_penalty, seed
-        )
+        """Answer from memory, piece by piece as the tokens come.
+
+        When the iterator is exhausted or closed, keys, values and positions are what they were
+        before. Pieces keep the answer's leading and trailing spaces: they steer later guidance.
+
+        Args:
+            input_text: an open question; or `question`, optionally `formatted_question` (with its
+                options) and `prompt` (default: `get_prompt` of what is asked).
+            max_new_tokens: the answer ends there at the latest.
+            temperature: 0 takes the likeliest token.
+            repetition_penalty: on the answer's own tokens; 1 is none.
+            seed: of the draws at a temperature above 0; None draws from torch's own generator.
+
+        Raises:
+            TypeError: neither a text nor a mapping with a question in it.
+            ContextLimitError, DeviceMemoryError, NonFiniteLogitsError, ValueError: while it runs,
+                see `AnswerLoop.run`.
+        """
+        request = as_request(input_text)
+        return self._answering.run(request, max_new_tokens, temperature, repetition_penalty, seed)
 
     def add_history(self, question: str, answer: str, formatted_question: str = "") -> None:
         """Enter a turn into the dialogue without generating, as a resumed run does."""
         self.conv_history.append(Turn(question, answer, parse_options(formatted_question)))
-
-    def get_prompt(self, query: str, mc: bool = False) -> str:
-        """The released wrapping of a question body."""
-        return get_prompt(query, mc=mc)
 
     def embed(self, ids: Tensor) -> Tensor:
         """(t,) token ids -> (t, e) embeddings."""
@@ -289,9 +308,11 @@ class AbstractHermes(ReleasedNames, ABC):
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
 
     def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
-        """Inside, a full device is a `DeviceMemoryError` that names the settings to change."""
+        """Inside, a full device or position range is an error that names the settings to change."""
+        advice = position_advice(self.policy.evicts)
         return naming_remedies(
             doing,
+            None if self.reprefill else advice,
             kv_size=self.config.kv_size,
             chunk_frames=self.config.chunk_frames,
             max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,

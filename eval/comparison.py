@@ -19,15 +19,7 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from eval.files import write_json
-from eval.results_table import (
-    ResultsError,
-    answered_rows,
-    cluster_column,
-    read_results,
-    usable_rows,
-)
-from eval.run_costs import run_costs
-from eval.task_groups import (
+from eval.multiple_choice.task_groups import (
     ALL,
     NO_TASK,
     PERCEPTION_AND_MEMORY,
@@ -37,7 +29,15 @@ from eval.task_groups import (
     group_mean,
     task_groups,
 )
-from eval.words import same_words
+from eval.multiple_choice.words import same_words
+from eval.results_table import (
+    ResultsError,
+    answered_rows,
+    cluster_column,
+    read_results,
+    usable_rows,
+)
+from eval.run_costs import run_costs
 
 BASELINES = ("recent", "last_frames")
 """What every policy is compared with at its own budget."""

@@ -15,12 +15,12 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instead of its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.egoschema import evaluate_egoschema
 from eval.files import merge_metrics, write_text
-from eval.general import evaluate_general, evaluate_words
-from eval.reports import Report
+from eval.multiple_choice.egoschema import evaluate_egoschema
+from eval.multiple_choice.general import evaluate_general, evaluate_words
+from eval.multiple_choice.reports import Report
+from eval.multiple_choice.videomme import evaluate_videomme
 from eval.results_table import ResultsError, locate_results
-from eval.videomme import evaluate_videomme
 
 SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     "general": (evaluate_general, "accuracy overall, per task and per category"),

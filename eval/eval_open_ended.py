@@ -20,13 +20,13 @@ from tqdm import tqdm
 if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instead of its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.judge import Judge, JudgeConfig, JudgeStopped
-from eval.judge_access import ADVICE, read_key
-from eval.judge_prompt import content_hash, judge_request
-from eval.open_ended import OpenEnded, write_row_files
+from eval.open_ended.answers import OpenEnded, write_row_files
+from eval.open_ended.judge import Judge, JudgeConfig, JudgeStopped
+from eval.open_ended.judge_access import ADVICE, read_key
+from eval.open_ended.judge_prompt import content_hash, judge_request
+from eval.open_ended.summary import publish
+from eval.open_ended.verdicts import Verdict, VerdictCache
 from eval.results_table import ResultsError, locate_results
-from eval.summary import publish
-from eval.verdicts import Verdict, VerdictCache
 
 
 def main(argv: Sequence[str] | None = None) -> int:

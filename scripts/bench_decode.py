@@ -28,9 +28,9 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources import open_source
-from video_qa.video_reader import open_video
+from video import open_video
+from video.frame_request import FrameRequest
+from video.frame_sources import open_source
 
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 SCENE_SECONDS = 20

@@ -32,7 +32,7 @@ from inference.timing import Stopwatch
 from scripts.bench_decode import SCENE_SECONDS, repeat
 from scripts.benchmark_report import RESULTS, write_report
 from scripts.tiny_checkpoints import save_tiny_checkpoint
-from video_qa.video_reader import open_video
+from video import open_video
 
 CHUNK_FRAMES = 16
 

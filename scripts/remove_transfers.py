@@ -28,7 +28,8 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("hermes", "inference")
 TESTS = ("tests/test_inference_pretended.py",)
-COPIED = (*PACKAGES, "video_qa", "eval", "scripts", "tests", "docs/benchmarks", "pyproject.toml")
+COPIED = (*PACKAGES, "video", "video_qa", "eval", "scripts", "tests")
+COPIED += ("docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
     "inference/loading.py": "loads real weights onto real devices",
 }

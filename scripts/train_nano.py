@@ -13,10 +13,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from scripts.nano import checkpoint, eyes
-from scripts.nano.decoder_run import DecoderRun
-from scripts.nano.files import TrainingError, load_whole, save_whole
-from scripts.nano.tokenizer import train_tokenizer
+from nano_training import checkpoint, eyes
+from nano_training.decoder_run import DecoderRun
+from nano_training.files import TrainingError, load_whole, save_whole
+from nano_training.tokenizer import train_tokenizer
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from video_qa.annotations import Question, Video
-from video_qa.predictions import Prediction, write_predictions
+from video_qa.questions.annotations import Question, Video
+from video_qa.results.predictions import Prediction, write_predictions
 
 TASKS = ("now_colour", "recent_shape", "far_colour", "count_colours", "unanswerable")
 SKILL = {"recent": (0.95, 0.8, 0.3, 0.4, 0.6), "two_speed": (0.95, 0.85, 0.8, 0.6, 0.7)}

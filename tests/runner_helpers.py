@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from video_qa.worker import main as worker_main
+from video_qa.hermes_vqa import main as worker_main
 
 OPTIONS = ["red", "green", "blue", "grey"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from video_qa.annotations import Video, load_annotations
-from video_qa.benchmarks import DATASETS
+from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.benchmarks import DATASETS
 
 DEFAULT_FOLDER = Path(__file__).parents[1] / "../shared/annotations"
 FOLDER = Path(os.environ.get("HERMES_ANNOTATIONS", DEFAULT_FOLDER))

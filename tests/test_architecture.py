@@ -1,38 +1,42 @@
-"""The arrows of the design: who may import whom."""
+"""The arrows of the design: who may import whom, and that nobody does so in a circle."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from import_graph import circles, import_graph, imports
 
 ROOT = Path(__file__).resolve().parent.parent
-OURS = {"hermes", "inference", "video_qa", "eval", "scripts", "tests"}
 MAY_IMPORT_OF_OURS = {
-    "hermes": {"hermes"},
-    "inference": {"hermes", "inference"},
-    "video_qa": {"hermes", "inference", "video_qa"},
-    "eval": {"eval"},
+    "hermes": set(),
+    "inference": {"hermes"},
+    "video": set(),
+    "video_qa": {"hermes", "inference", "video"},
+    "eval": set(),
+    "nano_training": {"hermes", "inference", "video", "video_qa"},
 }
-EXCEPTIONS = {"video_qa/run_infer.py": {"eval"}, "video_qa/compare.py": {"eval"}}
-"""Only the command lines of the runner and of the comparison end by calling an evaluator."""
+"""Beside itself."""
+OURS = {*MAY_IMPORT_OF_OURS, "scripts", "tests"}
+ENDS_WITH_EVALUATION = {"video_qa/run_infer.py", "video_qa/compare.py"}
+FACE = {"hermes/__init__.py": "inference", "inference/face.py": "video"}
+"""The two exceptions for `hermes.open` and its `watch(path)`, allowed inside functions only."""
 METHOD_MAY_IMPORT = {"torch", "safetensors", "numpy"}
 EVAL_MAY_NOT_IMPORT = {"torch", "transformers", "av"}
-
-
-def _imports(path: Path) -> set[str]:
-    """Top-level names of every import of a file, also of those inside functions."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            own = path.relative_to(ROOT).parts[0]
-            found.add(own if node.level else (node.module or "").split(".")[0])
-    return found
+KNOWN_CIRCLES = {
+    frozenset({"hermes/snapshot.py", "hermes/integrity.py", "hermes/memory.py"}),
+    frozenset({"inference/abstract_hermes.py", "inference/answering.py", "inference/reprefill.py"}),
+    frozenset(
+        f"inference/{name}.py"
+        for name in ("registry", "loading", "released_loader", "llavaov_hermes", "qwenvl_hermes")
+    ),
+}
+"""Still to be resolved. Shrinks only: what is gone must leave it."""
+MAX_FILES = 14
+CROWDED = {"hermes": 20, "hermes/policies": 26, "inference": 28}
+"""Folders still to be cut, and the number of files that none of them may exceed till then."""
 
 
 def _files(package: str) -> list[Path]:
@@ -41,29 +45,65 @@ def _files(package: str) -> list[Path]:
     return files
 
 
+def _top_level(path: Path, root: Path = ROOT) -> set[str]:
+    return {found.name.split(".")[0] for found in imports(path, root)}
+
+
+def _forbidden(path: Path, root: Path = ROOT) -> set[str]:
+    """What of ours a file imports although it may not."""
+    name = path.relative_to(root).as_posix()
+    package = name.split("/")[0]
+    allowed = {package} | MAY_IMPORT_OF_OURS[package]
+    if name in ENDS_WITH_EVALUATION:
+        allowed.add("eval")
+    wrong = set()
+    for imported, is_lazy in imports(path, root):
+        target = imported.split(".")[0]
+        if target in OURS - allowed and not (is_lazy and FACE.get(name) == target):
+            wrong.add(target)
+    return wrong
+
+
 @pytest.mark.parametrize("package", MAY_IMPORT_OF_OURS)
 def test_arrows(package):
     for path in _files(package):
-        name = path.relative_to(ROOT).as_posix()
-        allowed = MAY_IMPORT_OF_OURS[package] | EXCEPTIONS.get(name, set())
-        wrong = (_imports(path) & OURS) - allowed
-        assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+        wrong = _forbidden(path)
+        assert not wrong, f"{path.relative_to(ROOT)} imports {', '.join(sorted(wrong))}"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    graph = import_graph(ROOT, {*MAY_IMPORT_OF_OURS, "scripts"})
+    for file, package in FACE.items():
+        graph[file] = {f for f in graph.get(file, ()) if not f.startswith(f"{package}/")}
+    found = circles(graph)
+    new = [sorted(group) for group in found if not any(group <= old for old in KNOWN_CIRCLES)]
+    assert not new, f"circles of imports: {new}"
+    gone = [sorted(old) for old in KNOWN_CIRCLES if not any(group <= old for group in found)]
+    assert not gone, f"no circles any more, delete them from KNOWN_CIRCLES: {gone}"
+
+
+def test_no_folder_is_crowded():
+    for package in MAY_IMPORT_OF_OURS:
+        for folder in {path.parent for path in _files(package)}:
+            name = folder.relative_to(ROOT).as_posix()
+            assert len(list(folder.glob("*.py"))) <= CROWDED.get(name, MAX_FILES), name
 
 
 def test_the_method_needs_torch_and_little_else():
     for path in _files("hermes"):
-        others = _imports(path) - METHOD_MAY_IMPORT - {"hermes"} - sys.stdlib_module_names
+        others = _top_level(path) - METHOD_MAY_IMPORT - OURS - sys.stdlib_module_names
         assert not others, f"{path.name} imports {', '.join(sorted(others))}"
 
 
 def test_evaluators_never_import_a_model_library():
     for path in _files("eval"):
-        assert not _imports(path) & EVAL_MAY_NOT_IMPORT, path.name
+        assert not _top_level(path) & EVAL_MAY_NOT_IMPORT, path.name
 
 
 LEAN = {
     "import hermes": ("transformers", "inference"),
     "import eval.eval_multiple_choice, eval.eval_open_ended": ("torch", "transformers", "hermes"),
+    "import video": ("torch", "transformers", "av", "hermes", "inference", "video_qa"),
 }
 
 
@@ -80,9 +120,48 @@ def test_importing_loads_no_more_than_it_should(statement, absent):
     assert done.returncode == 0, done.stderr
 
 
-def test_the_check_itself_sees_hidden_imports(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    (tmp_path / "hermes").mkdir()
-    path = tmp_path / "hermes" / "sly.py"
-    path.write_text("def f():\n    from transformers.models import x\n    import video_qa.base\n")
-    assert _imports(path) == {"transformers", "video_qa"}
+def _tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+SLY = {
+    "hermes/sly.py": "def f():\n    from transformers.models import x\n    import video_qa.base\n",
+    "hermes/__init__.py": "def open():\n    from inference import face\n    import video\n",
+    "inference/face.py": "import video.reader\n",
+    "video_qa/run_infer.py": "import eval.judge\n",
+    "video_qa/base.py": "import importlib\nimportlib.import_module('eval.judge')\n",
+    "video/a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from hermes import x\n",
+}
+SEEN = {
+    "hermes/sly.py": {"video_qa"},
+    "hermes/__init__.py": {"video"},
+    "inference/face.py": {"video"},
+    "video_qa/run_infer.py": set(),
+    "video_qa/base.py": {"eval"},
+    "video/a.py": {"hermes"},
+}
+
+
+@pytest.mark.parametrize("name", SLY)
+def test_the_check_itself_sees_hidden_imports(tmp_path, name):
+    assert _forbidden(_tree(tmp_path, SLY) / name, tmp_path) == SEEN[name]
+
+
+CIRCLE = {
+    "video/a.py": "from video import b\n",
+    "video/b.py": "def f():\n    from . import parts\n",
+    "video/parts/__init__.py": "from .c import d\n",
+    "video/parts/c.py": "if TYPE_CHECKING:\n    from ..a import e\n",
+    "video/apart.py": "import video.a\n",
+}
+
+
+@pytest.mark.parametrize("opened", [None, *CIRCLE])
+def test_the_check_itself_sees_circles(tmp_path, opened):
+    tree = _tree(tmp_path, CIRCLE | ({opened: ""} if opened else {}))
+    circle = frozenset(CIRCLE) - {"video/apart.py"}
+    expected = {circle} if opened not in circle else set()
+    assert circles(import_graph(tree, {"video"})) == expected

@@ -11,11 +11,11 @@ from runner_helpers import choice, videos_with
 from tiny import contents, open_stream
 
 from inference import AbstractHermes
-from video_qa.annotations import Video, load_annotations
-from video_qa.comparison.lanes import Lane, SharedWatch
 from video_qa.hermes_vqa import HermesVQA
-from video_qa.retention import RetentionLog
-from video_qa.run_settings import RunSettings
+from video_qa.lanes.lanes import Lane, SharedWatch
+from video_qa.lanes.retention import RetentionLog
+from video_qa.questions.annotations import Video, load_annotations
+from video_qa.settings.run_settings import RunSettings
 
 SETTINGS = RunSettings(
     "tiny", kv_size=24, sample_fps=1, streaming=True, max_new_tokens=2, chunk_frames=8

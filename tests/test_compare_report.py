@@ -20,7 +20,7 @@ from video_qa.comparison.finished import ComparisonError, check_same_protocol, r
 from video_qa.comparison.report import write_report
 from video_qa.comparison.svg import colour, marker
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
-from video_qa.shards import question_keys
+from video_qa.runner.shards import question_keys
 
 POLICIES = ("two_speed", "recent", "last_frames:num_frames=4", "<hermes>")
 SIZES = (16, 32)

@@ -18,11 +18,11 @@ from tiny import open_stream
 from hermes.policies import POLICIES
 from inference import AbstractHermes
 from video_qa.compare import main
-from video_qa.comparison import execute, worker
-from video_qa.policy_spec import read_policy
-from video_qa.run_folder import MARKER
+from video_qa.lanes import execute, worker
+from video_qa.results.run_folder import MARKER
 from video_qa.run_infer import main as run_infer
-from video_qa.run_settings import SettingsError
+from video_qa.settings.policy_spec import read_policy
+from video_qa.settings.run_settings import SettingsError
 
 ROOT = Path(__file__).parents[1]
 TALK = [

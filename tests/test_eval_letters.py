@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.letters import ambiguous_rows, parse_choice, reparsed_rows, unparsed_rows
+from eval.multiple_choice.letters import ambiguous_rows, parse_choice, reparsed_rows, unparsed_rows
 
 
 # The released parser's own answers on these texts.

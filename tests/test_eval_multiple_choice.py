@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eval.eval_multiple_choice import main
-from eval.tasks import GENERAL, OVO, STREAMING, VIDEOMME_TASKS, find_benchmark
+from eval.multiple_choice.tasks import GENERAL, OVO, STREAMING, VIDEOMME_TASKS, find_benchmark
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RULE = "=" * 60

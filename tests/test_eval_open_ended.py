@@ -18,8 +18,8 @@ import pytest
 from judge_server import YES, JudgeServer, RawReply, truth
 
 from eval.eval_open_ended import main
-from eval.judge_prompt import judge_request
-from eval.open_ended import OpenEnded
+from eval.open_ended.answers import OpenEnded
+from eval.open_ended.judge_prompt import judge_request
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eval.judge_prompt import content_hash, judge_request
-from eval.verdicts import UnusableReply, Verdict, VerdictCache, parse_reply
+from eval.open_ended.judge_prompt import content_hash, judge_request
+from eval.open_ended.verdicts import UnusableReply, Verdict, VerdictCache, parse_reply
 
 
 @pytest.mark.parametrize(

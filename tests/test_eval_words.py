@@ -5,7 +5,7 @@ import json
 import pytest
 
 from eval.eval_multiple_choice import main
-from eval.words import normalised
+from eval.multiple_choice.words import normalised
 
 ROWS = [
     # video, answer, prediction, task, right

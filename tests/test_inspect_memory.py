@@ -12,7 +12,7 @@ import pytest
 from videos import numbered_frames, write_video
 
 from video_qa.inspect_memory import main
-from video_qa.retention import RetentionLog, bin_starts, binned_mean, count_tokens
+from video_qa.lanes.retention import RetentionLog, bin_starts, binned_mean, count_tokens
 
 
 @pytest.fixture

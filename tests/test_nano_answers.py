@@ -9,13 +9,13 @@ import pytest
 from conftest import DEVICE, DTYPE
 
 from eval.intervals import wilson
-from eval.words import normalised
-from video_qa.annotations import load_annotations
+from eval.multiple_choice.words import normalised
 from video_qa.hermes_vqa import HermesVQA
-from video_qa.model_registry import load_engine
 from video_qa.nanostream.questions import GROUPS
 from video_qa.nanostream.write import CHOICE, WORDS, Settings, write_split
-from video_qa.run_settings import RunSettings
+from video_qa.questions.annotations import load_annotations
+from video_qa.settings.model_registry import load_engine
+from video_qa.settings.run_settings import RunSettings
 
 FOLDER = Path(__file__).resolve().parents[1] / "models" / "hermes-nano"
 EAGER = "hermes:reindex=eager"

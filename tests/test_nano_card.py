@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 
-from scripts.nano import texts, wordings
+from nano_training import texts, wordings
 from video_qa.nanostream import questions
 from video_qa.nanostream.draft import Draft
 from video_qa.nanostream.facts import watch
@@ -23,7 +23,7 @@ def _plain(text: str) -> str:
 
 
 def test_the_section_is_up_to_date():
-    assert wordings.replace_section(CARD) == CARD, "run python -m scripts.nano.wordings"
+    assert wordings.replace_section(CARD) == CARD, "run python -m nano_training.wordings"
 
 
 def test_every_question_of_other_streams_is_listed():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from scripts.nano.checkpoint import MAX_POSITIONS
+from nano_training.checkpoint import MAX_POSITIONS
 
 FOLDER = Path(__file__).resolve().parents[1] / "models" / "hermes-nano"
 

@@ -9,18 +9,18 @@ import torch
 
 from inference import load_model, prompts
 from inference.frames import pixels
+from nano_training import checkpoint, decoder_run, eyes, texts
+from nano_training.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
+from nano_training.lookup import looked_up
+from nano_training.packs import TASK_NAMES, PackMaker
+from nano_training.syllabus import SYLLABI, syllabus_at
+from nano_training.tokenizer import train_tokenizer
 from scripts import train_nano
-from scripts.nano import checkpoint, decoder_run, eyes, texts
-from scripts.nano.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
-from scripts.nano.lookup import looked_up
-from scripts.nano.packs import TASK_NAMES, PackMaker
-from scripts.nano.syllabus import SYLLABI, syllabus_at
-from scripts.nano.tokenizer import train_tokenizer
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, NEVER, PLACES, SHAPES, YES_NO
 from video_qa.nanostream.world import make_world
-from video_qa.prompts import format_mcqa_prompt
+from video_qa.questions.prompts import format_mcqa_prompt
 
 
 @pytest.fixture(scope="module")

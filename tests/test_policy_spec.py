@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from hermes import MemoryConfig
-from video_qa.comparison.plan import ComparedRun
-from video_qa.comparison.worker import _configuration
-from video_qa.model_registry import load_engine
-from video_qa.policy_spec import check_policy, memory_fields, read_policy, split_options
-from video_qa.run_settings import RunSettings, SettingsError
-from video_qa.weights_digest import SAMPLE_BYTES, weights_digest
+from video_qa.lanes.plan import ComparedRun
+from video_qa.lanes.worker import _configuration
+from video_qa.settings.model_registry import load_engine
+from video_qa.settings.policy_spec import check_policy, memory_fields, read_policy, split_options
+from video_qa.settings.run_settings import RunSettings, SettingsError
+from video_qa.settings.weights_digest import SAMPLE_BYTES, weights_digest
 
 SPEC = "two_speed:recent_share=0.3:reindex=eager:working_decay=[9,3]:profile=paper"
 
@@ -46,7 +46,7 @@ def test_the_loader_is_given_both_kinds(monkeypatch: pytest.MonkeyPatch, tmp_pat
         given.update(arguments)
         return object(), None
 
-    monkeypatch.setattr("video_qa.model_registry._find_loader", lambda name: loader)
+    monkeypatch.setattr("video_qa.settings.model_registry._find_loader", lambda name: loader)
     load_engine(RunSettings(str(tmp_path), 8, 1, True, policy=SPEC, profile="released"), "cpu")
     assert given["policy_options"] == {"recent_share": 0.3}
     assert (given["reindex"], given["profile"]) == ("eager", "paper")

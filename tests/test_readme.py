@@ -17,7 +17,8 @@ pytest.importorskip("openai")
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 VISIBLE = ("LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml")
-VISIBLE += ("eval", "hermes", "inference", "models", "scripts", "tests", "video_qa")
+VISIBLE += ("eval", "hermes", "inference", "models", "scripts", "tests")
+VISIBLE += ("video", "video_qa")
 ELSEWHERE = {"--model llava_ov_7b": "weights", "eval_open_ended.py": "judge"}
 """Commands that cannot run here, and the word by which the text before them must say why."""
 DATA, RUN, PAGE = "-m video_qa.nanostream", "run_infer.py --model nano", "inspect_memory.py"

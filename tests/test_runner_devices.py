@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from video_qa.devices import CPU, DeviceError, visible_gpus, worker_devices
+from video_qa.runner.devices import CPU, DeviceError, visible_gpus, worker_devices
 
 
 def seen(requested: str | None, gpus: list[str], per_worker: int = 1) -> list[str]:

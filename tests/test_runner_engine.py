@@ -11,11 +11,11 @@ from runner_helpers import choice, rows, videos_with, write_array
 from tiny import contents, open_stream
 
 from inference import AbstractHermes
-from video_qa.annotations import Video, load_annotations
 from video_qa.hermes_vqa import HermesVQA
-from video_qa.run_settings import RunSettings
-from video_qa.shards import SOME_QUESTIONS_FAILED
-from video_qa.worker import main as worker_main
+from video_qa.hermes_vqa import main as worker_main
+from video_qa.questions.annotations import Video, load_annotations
+from video_qa.runner.shards import SOME_QUESTIONS_FAILED
+from video_qa.settings.run_settings import RunSettings
 
 SETTINGS = RunSettings("tiny", kv_size=24, sample_fps=1, streaming=True, max_new_tokens=4)
 

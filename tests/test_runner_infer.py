@@ -15,10 +15,10 @@ import pytest
 from runner_helpers import choice, fake_arguments, rows, table, videos_with, write_annotations
 from videos import damaged_late
 
-from video_qa.benchmarks import DATASETS
-from video_qa.model_checks import check_model
+from video_qa.questions.benchmarks import DATASETS
 from video_qa.run_infer import main
-from video_qa.run_settings import RunSettings
+from video_qa.settings.model_checks import check_model
+from video_qa.settings.run_settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 REAL = "--engine=inference:load_model"

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from runner_helpers import choice, fake_arguments, rows, table, videos_with
 
-from video_qa import benchmark_run, worker
-from video_qa.run_folder import MARKER
+from video_qa import hermes_vqa
+from video_qa.results.run_folder import MARKER
 from video_qa.run_infer import main
+from video_qa.runner import benchmark_run
 
 TALK = [choice(f"q{i}", 5.0 * (i + 1), task="Counting") for i in range(2)]
 WATCHED_EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.truncate"}
@@ -31,7 +32,7 @@ def workers_inside(tasks: list[benchmark_run.WorkerTask], *_: object) -> list[st
     """All in one process, so that a death at one operation ends them all, as a power cut does."""
     for task in tasks:
         task.log_path.touch()
-        worker.main([part for part in task.command[2:] if "runner_pid" not in part])
+        hermes_vqa.main([part for part in task.command[2:] if "runner_pid" not in part])
     return []
 
 

@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from video_qa.annotations import MULTIPLE_CHOICE, load_annotations
-from video_qa.predictions import Prediction
-from video_qa.results_csv import write_results_csv
+from video_qa.questions.annotations import MULTIPLE_CHOICE, load_annotations
+from video_qa.results.predictions import Prediction
+from video_qa.results.results_csv import write_results_csv
 
 
 def entry(number, path):

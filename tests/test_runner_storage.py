@@ -12,16 +12,21 @@ from hypothesis import strategies as st
 from runner_helpers import choice, rows, run_worker, videos_with
 
 from eval import files as eval_files
-from video_qa import atomic_file, run_folder
-from video_qa.annotations import Video, load_annotations
-from video_qa.atomic_file import write_text_atomically
-from video_qa.predictions import Prediction, PredictionLog, PredictionsError, read_predictions
-from video_qa.run_arguments import results_path
-from video_qa.run_folder import MARKER, REPORTS, RunFolderError, open_run_folder
-from video_qa.run_settings import RunSettings
-from video_qa.shards import shard, unfinished
-from video_qa.video_error import VideoError
-from video_qa.video_paths import locate_video
+from video.error import VideoError
+from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.video_paths import locate_video
+from video_qa.results import atomic_file, run_folder
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import (
+    Prediction,
+    PredictionLog,
+    PredictionsError,
+    read_predictions,
+)
+from video_qa.results.run_folder import MARKER, REPORTS, RunFolderError, open_run_folder
+from video_qa.runner.run_arguments import results_path
+from video_qa.runner.shards import shard, unfinished
+from video_qa.settings.run_settings import RunSettings
 
 FOREIGN = (*REPORTS, "results.csv", "predictions.jsonl", "config.json", "8_0.csv")
 
@@ -229,11 +234,11 @@ def test_the_other_spelling_of_a_whole_rate_is_found(tmp_path: Path) -> None:
 def test_settings_survive_the_way_to_a_worker() -> None:
     import argparse
 
-    from video_qa.worker import boolean
+    from video_qa.runner.worker import boolean
 
     settings = RunSettings("m", 64, 0.5, True, policy="recent", max_pixels=9, sampling="released")
     parser = argparse.ArgumentParser()
-    from video_qa.run_settings import add_settings_arguments
+    from video_qa.settings.run_settings import add_settings_arguments
 
     add_settings_arguments(parser)
     for name, kind in (("model", str), ("kv_size", int), ("sample_fps", float)):

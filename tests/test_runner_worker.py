@@ -15,7 +15,7 @@ from runner_helpers import (
     write_array,
 )
 
-from video_qa.shards import SOME_QUESTIONS_FAILED
+from video_qa.runner.shards import SOME_QUESTIONS_FAILED
 
 RELEASED_COLUMNS = [
     "video_id",

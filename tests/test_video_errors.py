@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from videos import damaged_late, frame_number, numbered_frames, write_video
 
-from video_qa.frame_sources import stream_facts
-from video_qa.video_reader import VideoError, open_video
+from video.frame_sources import stream_facts
+from video.reader import VideoError, open_video
 
 
 def fails(path, message, sample_fps=1.0, **options):

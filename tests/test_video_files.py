@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from videos import frame_number, numbered_frames, write_video
 
-from video_qa.frame_request import FrameRequest
-from video_qa.frame_sources import open_source
-from video_qa.frame_sources.pyav_file import _packets_from
-from video_qa.video_reader import VideoError, open_video
+from video.frame_request import FrameRequest
+from video.frame_sources import open_source
+from video.frame_sources.pyav_file import _packets_from
+from video.reader import VideoError, open_video
 
 SAMPLE_RATES = [0.3, 1.0, 7.3, 25.0]
 

@@ -7,8 +7,8 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from video_qa.packet_plan import MAX_PENDING, PacketPlanner
-from video_qa.sampling import SamplePlan
+from video.packet_plan import MAX_PENDING, PacketPlanner
+from video.sampling import SamplePlan
 
 
 @dataclass(frozen=True)

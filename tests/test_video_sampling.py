@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from video_qa.frame_request import FrameRequest
-from video_qa.sampling import (
+from video.frame_request import FrameRequest
+from video.sampling import (
     exact,
     frames_before,
     pick_frames,

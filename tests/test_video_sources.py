@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from videos import frame_number, numbered_frame, numbered_frames, write_video
 
-from video_qa.video_reader import VideoError, open_video
+from video.reader import VideoError, open_video
 
 
 def numbers(path, sample_fps, **options):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from videos import frame_number, numbered_frames, write_video
 
-from video_qa import frame_sources
-from video_qa.video_reader import VideoError, open_video
+from video import frame_sources
+from video.reader import VideoError, open_video
 
 WAIT_SECONDS = 20  # only reached when a test fails
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from video_qa.annotations import Question, Video
-from video_qa.predictions import Prediction
-from video_qa.question_times import QuestionError, last_stop_index, lateness, stop_index
-from video_qa.run_settings import RunSettings
-from video_qa.video_error import VideoError
-from video_qa.video_paths import locate_video
-from video_qa.video_reader import VideoStream, open_video
+from video.error import VideoError
+from video.reader import VideoStream, open_video
+from video_qa.questions.annotations import Question, Video
+from video_qa.questions.question_times import QuestionError, last_stop_index, lateness, stop_index
+from video_qa.questions.video_paths import locate_video
+from video_qa.results.predictions import Prediction
+from video_qa.settings.run_settings import RunSettings
 
 logger = logging.getLogger(__name__)
 

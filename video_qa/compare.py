@@ -25,27 +25,27 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from video_qa.annotations import Video
-from video_qa.benchmark_run import RunPlan
-from video_qa.benchmarks import DATASETS
 from video_qa.comparison.arguments import parser
-from video_qa.comparison.execute import Outcome, compared_run, execute
 from video_qa.comparison.finished import (
     ComparisonError,
     FinishedRun,
     check_same_protocol,
     read_run,
 )
-from video_qa.comparison.plan import ComparedRun
 from video_qa.comparison.report import write_report
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
-from video_qa.model_checks import check_model
-from video_qa.model_registry import check_names, model_name
-from video_qa.outcome_lines import corruption_lines, failure_lines
-from video_qa.run_arguments import plan_run, results_path
-from video_qa.run_folder import RunFolder, open_run_folder
-from video_qa.shards import question_keys
-from video_qa.termination import exit_code
+from video_qa.lanes.execute import Outcome, compared_run, execute
+from video_qa.lanes.plan import ComparedRun
+from video_qa.questions.annotations import Video
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.results.outcome_lines import corruption_lines, failure_lines
+from video_qa.results.run_folder import RunFolder, open_run_folder
+from video_qa.runner.benchmark_run import RunPlan
+from video_qa.runner.run_arguments import plan_run, results_path
+from video_qa.runner.shards import question_keys
+from video_qa.runner.termination import exit_code
+from video_qa.settings.model_checks import check_model
+from video_qa.settings.model_registry import check_names, model_name
 
 logger = logging.getLogger(__name__)
 Plans = Mapping[ComparedRun, RunPlan]

@@ -21,12 +21,13 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from video_qa.annotations import Question
+from video.reader import VideoStream
 from video_qa.base import Answer, BaseVQA
-from video_qa.benchmarks import DEFAULT_MAX_NEW_TOKENS
-from video_qa.prompts import extract_characters_regex, format_mcqa_prompt
-from video_qa.run_settings import RunSettings
-from video_qa.video_reader import VideoStream
+from video_qa.questions.annotations import Question
+from video_qa.questions.benchmarks import DEFAULT_MAX_NEW_TOKENS
+from video_qa.questions.prompts import extract_characters_regex, format_mcqa_prompt
+from video_qa.runner import worker
+from video_qa.settings.run_settings import RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,10 @@ class HermesVQA(BaseVQA):
         return {} if timing is None else dataclasses.asdict(timing)
 
 
-if __name__ == "__main__":
-    from video_qa.worker import main
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one shard; returns the exit code."""
+    return worker.main(HermesVQA, argv)
 
+
+if __name__ == "__main__":
     sys.exit(main())

@@ -22,12 +22,12 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
 
 from tqdm import tqdm
 
+from video import open_video
 from video_qa.comparison.memory_page import Thumbnails, write_inspection
-from video_qa.devices import HELP as DEVICES_HELP
-from video_qa.model_registry import check_names, load_engine
-from video_qa.retention import RetentionLog
-from video_qa.run_settings import RunSettings, SettingsError, add_settings_arguments
-from video_qa.video_reader import open_video
+from video_qa.lanes.retention import RetentionLog
+from video_qa.runner.devices import HELP as DEVICES_HELP
+from video_qa.settings.model_registry import check_names, load_engine
+from video_qa.settings.run_settings import RunSettings, SettingsError, add_settings_arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -22,13 +22,13 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from video_qa.annotations import Video
-from video_qa.benchmark_run import RunOutcome, run_inference
-from video_qa.benchmarks import DATASETS
-from video_qa.outcome_lines import corruption_lines, failure_lines
-from video_qa.run_arguments import parser, plan_run, results_folder
-from video_qa.run_folder import RunFolderError, open_run_folder
-from video_qa.termination import exit_code
+from video_qa.questions.annotations import Video
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.results.outcome_lines import corruption_lines, failure_lines
+from video_qa.results.run_folder import RunFolderError, open_run_folder
+from video_qa.runner.benchmark_run import RunOutcome, run_inference
+from video_qa.runner.run_arguments import parser, plan_run, results_folder
+from video_qa.runner.termination import exit_code
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def _run(arguments: argparse.Namespace) -> int:
     path = results_folder(arguments)
     print(f"Execute {arguments.dataset} evaluation", flush=True)
     if arguments.base_url is not None:  # before it stands in environment.json
-        importlib.import_module("eval.judge_access").check_base_url(arguments.base_url)
+        importlib.import_module("eval.open_ended.judge_access").check_base_url(arguments.base_url)
     if arguments.only_eval:
         return _evaluate(arguments, path)
     plan = plan_run(arguments)

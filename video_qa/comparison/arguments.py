@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from video_qa.benchmarks import DATASETS
-from video_qa.devices import HELP as DEVICES_HELP
-from video_qa.run_settings import add_settings_arguments
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.runner.devices import HELP as DEVICES_HELP
+from video_qa.settings.run_settings import add_settings_arguments
 
 
 def parser(description: str) -> argparse.ArgumentParser:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from video_qa.predictions import Key, Prediction, read_predictions
-from video_qa.shards import PREDICTIONS_FILE
+from video_qa.results.predictions import Key, Prediction, read_predictions
+from video_qa.runner.shards import PREDICTIONS_FILE
 
 OWN_SETTINGS = ("policy", "kv_size")
 """What runs of one table may differ in."""

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.page import figure_block, page
 from video_qa.comparison.retention_figure import retention_figure
-from video_qa.comparison.retention_file import retention_content
-from video_qa.retention import SUMMARY_FRAME, RetentionLog
+from video_qa.lanes.retention import SUMMARY_FRAME, RetentionLog
+from video_qa.lanes.retention_file import retention_content
+from video_qa.results.atomic_file import write_text_atomically
 
 WIDTH = 104
 QUALITY = 70

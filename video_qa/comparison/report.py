@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.figures import (
     accuracy_figure,
     budget_figure,
@@ -24,7 +23,8 @@ from video_qa.comparison.report_tables import (
     write_markdown,
 )
 from video_qa.comparison.retention_figure import retention_figure
-from video_qa.comparison.retention_file import read_retention
+from video_qa.lanes.retention_file import read_retention
+from video_qa.results.atomic_file import write_text_atomically
 
 FILE_NAME = "report.html"
 BASELINES = ("recent", "last_frames")

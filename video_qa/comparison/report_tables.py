@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.page import table
+from video_qa.results.atomic_file import write_text_atomically
 
 MARKDOWN_FILE = "comparison.md"
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from video_qa.annotations import Video
-from video_qa.atomic_file import write_text_atomically
 from video_qa.comparison.finished import FinishedRun
-from video_qa.predictions import Key, Prediction
+from video_qa.questions.annotations import Video
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, Prediction
 
 COSTS = (
     "first_token_seconds",

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from video_qa.atomic_file import write_text_atomically
 from video_qa.nanostream.facts import watch
 from video_qa.nanostream.questions import TASKS, Draft, options_of
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
 from video_qa.nanostream.world import QUIET_SCENE_SECONDS, World, make_world
+from video_qa.results.atomic_file import write_text_atomically
 
 logger = logging.getLogger(__name__)
 

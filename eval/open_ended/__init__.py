@@ -1,0 +1,1 @@
+"""Evaluation of free answers by a judge."""

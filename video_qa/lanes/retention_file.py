@@ -1,0 +1,70 @@
+"""`retention.json` in a run's folder: what its memory held of one video, small enough to plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from video_qa.lanes.retention import RetentionLog, Snapshot, bin_starts, binned_mean
+from video_qa.questions.annotations import Video
+from video_qa.results.atomic_file import write_text_atomically
+
+FILE_NAME = "retention.json"
+MAX_BINS = 120
+
+
+def write_retention(folder: Path, run_id: str, video: Video, log: RetentionLog) -> None:
+    """Store the log of one video of a run; nothing is written if nothing was watched."""
+    if not log.snapshots:
+        return
+    whose = {"run_id": run_id, "video_index": video.index, "video_id": video.video_id}
+    write_text_atomically(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
+
+
+def retention_content(log: RetentionLog) -> dict[str, Any]:
+    """A log, binned to at most `MAX_BINS` moments.
+
+    Shares are kept tokens / tokens of the frame, 0 to 1. `by_layer` is the last state (layer,
+    moment); `over_time` the mean over layers (snapshot, moment), None where the moment is yet to
+    come.
+    """
+    last = log.snapshots[-1]
+    starts = bin_starts(last.counts.shape[1], MAX_BINS)
+    return {
+        "moment_seconds": [log.step_seconds[start] for start in starts],
+        "end_seconds": last.seconds,
+        "by_layer": _rounded(_shares(last, log, len(log.step_frames))),
+        "snapshot_seconds": [snapshot.seconds for snapshot in log.snapshots],
+        "over_time": [_mean_shares(snapshot, log) for snapshot in log.snapshots],
+        "summaries": last.summaries.tolist(),
+        "num_host_frames": last.num_host_frames,
+    }
+
+
+def read_retention(folder: Path, run_id: str) -> dict[str, Any] | None:
+    """The stored content; None if it is missing, unreadable or of another run."""
+    try:
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    is_own = isinstance(content, dict) and content.get("run_id") == run_id
+    return content if is_own else None
+
+
+def _shares(snapshot: Snapshot, log: RetentionLog, num_steps: int) -> np.ndarray:
+    """(l, bins) with steps that are yet to come as NaN."""
+    shares = np.full((len(snapshot.counts), num_steps), np.nan)
+    shares[:, : snapshot.counts.shape[1]] = snapshot.counts / log.tokens_per_step
+    return binned_mean(shares, MAX_BINS)
+
+
+def _mean_shares(snapshot: Snapshot, log: RetentionLog) -> list[float | None]:
+    mean = _shares(snapshot, log, len(log.step_frames)).mean(axis=0)
+    return [None if np.isnan(share) else round(float(share), 4) for share in mean]
+
+
+def _rounded(shares: np.ndarray) -> list[list[float]]:
+    return [[round(float(share), 4) for share in row] for row in shares]

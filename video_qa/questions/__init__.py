@@ -1,0 +1,1 @@
+"""What is asked about which video, and when: annotation files and benchmarks."""

@@ -1,0 +1,53 @@
+"""The benchmarks: where a dataset's annotations lie, how it is asked, and who evaluates it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
+
+DEFAULT_MAX_NEW_TOKENS = {MULTIPLE_CHOICE: 16, OPEN_ENDED: 256}
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One dataset.
+
+    Attributes:
+        annotation_file: default path, relative to the working directory.
+        streaming: lazy (True) or eager (False) re-indexing; the question loop is the same.
+        kind: ``MULTIPLE_CHOICE`` or ``OPEN_ENDED``; every question must be of that kind.
+        evaluators: sub-commands of ``eval/eval_multiple_choice.py`` in order; empty means the
+            open-ended judge.
+    """
+
+    annotation_file: str
+    streaming: bool
+    kind: str = MULTIPLE_CHOICE
+    evaluators: tuple[str, ...] = ("general",)
+
+
+DATASETS: dict[str, Benchmark] = {
+    "nanostream": Benchmark("data/nanostream/nanostream_test.json", streaming=True),
+    "nanostream_words": Benchmark(
+        "data/nanostream/nanostream_words_test.json",
+        streaming=True,
+        kind=OPEN_ENDED,
+        evaluators=("words",),
+    ),
+    "videomme": Benchmark(
+        "data/videomme/videomme.json", streaming=False, evaluators=("general", "videomme")
+    ),
+    "mvbench": Benchmark("data/mvbench/mvbench.json", streaming=False),
+    "egoschema": Benchmark(
+        "data/egoschema/egoschema.json", streaming=False, evaluators=("egoschema",)
+    ),
+    "rvs_ego": Benchmark(
+        "data/rvs/ego/ego4d_oe.json", streaming=True, kind=OPEN_ENDED, evaluators=()
+    ),
+    "rvs_movie": Benchmark(
+        "data/rvs/movie/movienet_oe.json", streaming=True, kind=OPEN_ENDED, evaluators=()
+    ),
+    "ovobench": Benchmark("data/ovobench/ovobench_realtime_backeward.json", streaming=True),
+    "streamingbench": Benchmark("data/streamingbench/streamingbench_realtime.json", streaming=True),
+}

@@ -1,0 +1,73 @@
+"""The results table in the released format: one row per question in annotation order."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
+from video_qa.results.atomic_file import write_text_atomically
+from video_qa.results.predictions import Key, Prediction
+
+COLUMNS = {
+    MULTIPLE_CHOICE: (
+        "video_id",
+        "question",
+        "choices",
+        "answer",
+        "correct_choice",
+        "pred_answer",
+        "pred_choice",
+        "qa_acc",
+    ),
+    OPEN_ENDED: ("video_id", "question", "answer", "pred_answer"),
+}
+# Written only when some row has a value, so that files without them look as they always did.
+OPTIONAL_COLUMNS = ("task", "duration_category", "video_path", "error")
+
+
+def write_results_csv(
+    path: Path, videos: Sequence[Video], predictions: Mapping[Key, Prediction], kind: str
+) -> None:
+    """Write the rows of ``videos`` that have a prediction, atomically.
+
+    A question with an error has an empty prediction and names the error in the last column; the
+    evaluators leave it out and say so. Where entries share a video (OVO-Bench, MVBench),
+    `video_path` tells which, for intervals clustered by video.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    shared = len({video.video_path for video in videos}) < len(videos)
+    rows = [
+        _row(video, question, predictions[video.index, i], kind)
+        | {"video_path": video.video_path if shared else None}
+        for video in videos
+        for i, question in enumerate(video.questions)
+        if (video.index, i) in predictions
+    ]
+    used = [name for name in OPTIONAL_COLUMNS if any(row[name] is not None for row in rows)]
+    table = pd.DataFrame(rows, columns=[*COLUMNS[kind], *used], dtype=object)
+    write_text_atomically(path, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
+
+
+def _row(video: Video, question: Question, prediction: Prediction, kind: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "video_id": video.video_id,
+        "question": question.question,
+        "answer": question.reference_answer,
+        "pred_answer": prediction.prediction.replace("\n", ""),
+        "task": question.task,
+        "duration_category": video.duration_category,
+        "error": prediction.error,
+    }
+    if kind == MULTIPLE_CHOICE:
+        row["choices"] = repr(list(question.choices or ()))
+        row["correct_choice"] = prediction.correct_letter
+        row["pred_choice"] = prediction.letter or ""
+        row["qa_acc"] = 100.0 if prediction.correct else 0.0
+    return row

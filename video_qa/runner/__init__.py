@@ -1,0 +1,1 @@
+"""From a command line to answered questions: shards, devices, worker processes."""

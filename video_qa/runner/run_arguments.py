@@ -1,0 +1,131 @@
+"""The runner's command line: its arguments, and what they amount to."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from video_qa.questions.annotations import load_annotations
+from video_qa.questions.benchmarks import DATASETS
+from video_qa.runner import devices as device_choice
+from video_qa.runner.benchmark_run import RunPlan
+from video_qa.runner.worker import boolean
+from video_qa.settings.model_checks import check_model
+from video_qa.settings.model_registry import check_names, model_keys, model_name, num_devices
+from video_qa.settings.run_settings import RunSettings, SettingsError, add_settings_arguments
+
+
+class _ModelKeys:
+    """The names of models for the help text, looked up (which is slow) when it is shown."""
+
+    def __str__(self) -> str:
+        return ", ".join(model_keys())
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """All arguments of ``video_qa/run_infer.py``."""
+    built = argparse.ArgumentParser(
+        prog="run_infer.py",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add: Any = built.add_argument
+    model = add("--model", default="llava_ov_7b", help="%(keys)s; or a checkpoint folder or hub id")
+    model.keys = _ModelKeys()
+    add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
+    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
+    add("--only_eval", action="store_true", help="evaluate the results that exist")
+    add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
+    add("--kv_size", type=int, help="visual tokens kept per layer; needed")
+    add("--debug", type=boolean, default=False, help="true: only each worker's first video")
+    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
+    add(
+        "--video_root",
+        type=Path,
+        help="folder with the videos: of each annotated path the longest end that exists below it "
+        "is taken (default: the path as it stands, else below the working directory)",
+    )
+    add("--devices", "--device", help=f"{device_choice.HELP}; default: all GPUs, else cpu")
+    add("--limit", type=int, help="only the first LIMIT videos")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="throw away what an earlier run wrote there",
+    )
+    add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
+    add("--save_dir", type=Path, help="results folder, instead of one below --results_root")
+    add("--skip_judge", action="store_true", help="do not judge open-ended answers now")
+    add("--judge_model", help="passed on to eval/eval_open_ended.py")
+    judge = "passed on to eval/eval_open_ended.py, whose key is OPENAI_API_KEY"
+    add("--base_url", help=judge)
+    add_settings_arguments(built)
+    return built
+
+
+def results_folder(arguments: argparse.Namespace) -> Path:
+    """Where the results lie. Raises SettingsError when the budget that names it is missing."""
+    if arguments.save_dir is not None:
+        return arguments.save_dir
+    if arguments.kv_size is None:
+        raise SettingsError("--kv_size is missing: visual tokens kept per layer, e.g. 6000")
+    parent = arguments.results_root / model_name(arguments.model) / arguments.dataset
+    return results_path(
+        parent, arguments.sample_fps, arguments.kv_size, arguments.policy, arguments.profile
+    )
+
+
+def results_path(parent: Path, fps: float, kv_size: int, policy: str, profile: str) -> Path:
+    """``fps{fps}-kv{kv_size}``, then policy and profile where they are not the released ones.
+
+    The release wrote ``fps1`` when the rate was left out and ``fps1.0`` when it was given as 1; of
+    two such spellings the folder that exists is taken.
+    """
+    suffix = "".join(f"-{name}" for name in (policy, profile) if name not in ("hermes", "released"))
+    spellings = dict.fromkeys((str(fps), f"{float(fps):g}", str(float(fps))))
+    paths = [parent / f"fps{spelling}-kv{kv_size}{suffix}" for spelling in spellings]
+    return next((path for path in paths if path.exists()), paths[0])
+
+
+def plan_run(arguments: argparse.Namespace) -> RunPlan:
+    """Check everything that can be checked before anything is started.
+
+    Raises:
+        SettingsError, AnnotationError, DeviceError, ModelLoadError: each names what
+            is wrong and what is known.
+    """
+    benchmark = DATASETS[arguments.dataset]
+    arguments.streaming = benchmark.streaming
+    settings = RunSettings.from_arguments(arguments)
+    check_names(settings)
+    for name in ("num_chunks", "limit"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise SettingsError(f"--{name} must be at least 1, got {value}")
+    if arguments.video_root is not None and not arguments.video_root.is_dir():
+        raise SettingsError(f"--video_root {arguments.video_root} is not a folder")
+    anno_path = arguments.anno_path or Path(benchmark.annotation_file)
+    videos = load_annotations(anno_path, benchmark.kind)[: arguments.limit]
+    check_model(settings)
+    return RunPlan(
+        settings=settings,
+        dataset=arguments.dataset,
+        kind=benchmark.kind,
+        anno_path=anno_path,
+        videos=videos,
+        devices=_devices(arguments.devices, num_devices(arguments.model)),
+        num_chunks=arguments.num_chunks,
+        video_root=arguments.video_root,
+        limit=arguments.limit,
+        debug=arguments.debug,
+    )
+
+
+def _devices(requested: str | None, gpus_per_worker: int) -> list[device_choice.WorkerDevice]:
+    if requested == "cpu":
+        return [device_choice.CPU]
+    import torch  # only to count GPUs, which starts nothing on them
+
+    visible = device_choice.visible_gpus(os.environ, torch.cuda.device_count())
+    return device_choice.worker_devices(requested, visible, gpus_per_worker)

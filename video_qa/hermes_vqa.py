@@ -48,7 +48,7 @@ class HermesVQA(BaseVQA):
         self.model.clear_cache()
         self.model.encode_init_prompt()
 
-    def watch(self, video: VideoStream, stop_index: int | None) -> None:
+    def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):
             first, last = chunk.start_index, chunk.start_index + len(chunk.frames)
             logger.debug("Encoding frames %d to %d", first, last)

@@ -119,7 +119,7 @@ class SharedWatch(BaseVQA):
         for lane in self.lanes:
             lane.begin()
 
-    def watch(self, video: VideoStream, stop_index: int | None) -> None:
+    def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):
             features = self.encoder.encode_features(chunk.frames)
             for lane in self.lanes:

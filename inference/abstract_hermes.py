@@ -139,6 +139,13 @@ class AbstractHermes(ReleasedNames, ABC):
         """Time of the next frame in the stream, if none is given with it."""
         return self._delay_seconds + self.total_processed_frames / self.sample_fps
 
+    @property
+    def last_seconds(self) -> float | None:
+        """Time of the last frame in the stream; None before the first."""
+        if not self.total_processed_frames:
+            return None
+        return self._delay_seconds + (self.total_processed_frames - 1) / self.sample_fps
+
     def encode_init_prompt(self) -> None:
         """Read the prompt before the first frame; from now on it is the protected prefix.
 

@@ -19,7 +19,13 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
         sample_fps: float = default_sample_fps,
         **options: Any,
     ) -> tuple[Any, Any]:
-        """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored."""
+        """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored.
+
+        Raises:
+            TypeError: no kv_size.
+        """
+        if kv_size is None:
+            raise TypeError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
         from inference.loading import load_model as load
 
         return load(

@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from inference.registry import MODELS
+from inference.models import MODELS
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 POLICIES = ("hermes", "recent")

@@ -9,6 +9,7 @@ import torch
 
 from inference import load_model, prompts
 from inference.frames import pixels
+from inference.multiple_choice import format_mcqa_prompt
 from nano_training import checkpoint, decoder_run, eyes, texts
 from nano_training.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
 from nano_training.lookup import looked_up
@@ -20,7 +21,6 @@ from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, NEVER, PLACES, SHAPES, YES_NO
 from video_qa.nanostream.world import make_world
-from video_qa.questions.prompts import format_mcqa_prompt
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from hermes import MemoryConfig
+from hermes.policy_text import check_policy, memory_fields, read_policy, split_options
 from video_qa.lanes.plan import ComparedRun
 from video_qa.lanes.worker import _configuration
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import check_policy, memory_fields, read_policy, split_options
-from video_qa.settings.run_settings import RunSettings, SettingsError
+from video_qa.settings.run_settings import RunSettings
 from video_qa.settings.weights_digest import SAMPLE_BYTES, weights_digest
 
 SPEC = "two_speed:recent_share=0.3:reindex=eager:working_decay=[9,3]:profile=paper"
@@ -35,7 +35,7 @@ def test_options_are_parted_into_the_policys_own_and_the_memorys() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_known(spec: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(ValueError, match=said):
         check_policy(spec)
 
 

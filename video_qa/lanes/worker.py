@@ -21,6 +21,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from hermes.policy_text import read_policy, split_options
 from video_qa.lanes.lanes import Lane, SharedWatch
 from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.retention import RetentionLog
@@ -31,7 +32,6 @@ from video_qa.results.predictions import Key, Prediction, PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import read_policy, split_options
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference.multiple_choice import LETTERS
 from video_qa.questions.json_fields import AnnotationError, JsonFields, shown
 from video_qa.questions.json_text import NestingError, read_json
-from video_qa.questions.prompts import LETTERS
 
 logger = logging.getLogger(__name__)
 

@@ -16,6 +16,28 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 """Fields of the memory's configuration that have arguments of their own."""
 
 
+POLICY_NAMES = (
+    "hermes",
+    "hermes_exact",
+    "infinipot_v",
+    "last_frames",
+    "live_vlm",
+    "none",
+    "random",
+    "recent",
+    "rekv",
+    "stratified",
+    "stream_mem",
+    "streaming_llm",
+    "two_speed",
+    "two_speed_recall",
+    "uniform",
+    "uniform_frames",
+    "uniform_recent",
+)
+"""The keys of `hermes.policies.POLICIES`, for help texts, which have to come without torch."""
+
+
 def read_policy(spec: str) -> tuple[str, dict[str, Any]]:
     """Name and options; values are read as JSON (``0.5``, ``true``, ``null``) or else as text.
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from inference.models import MODELS
-from scripts.tiny_checkpoints import save_tiny_checkpoint
+from hermes.imports import HOME
 
 POLICIES = ("hermes", "recent")
 DATASETS = {"nanostream": "general", "nanostream_words": "words"}
 """Dataset key -> section of metrics.json."""
-RANDOM_MODEL = ROOT / "models" / "tiny-llava"
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     """Command line; returns the exit code."""
-    options = _parse(argv)
-    model = options.model or _default_model()
+    options = _parse(argv, prog)
+    model = options.model
     _run("-m", "video_qa.nanostream", "--out", str(options.data), *_split(options))
     folders = {}
     for dataset in DATASETS:
@@ -39,15 +37,13 @@ def main(argv: list[str] | None = None) -> int:
     print(f"\nvideos and annotations: {options.data}")
     for (dataset, policy), folder in folders.items():
         print(f"{dataset}, {policy}: {folder}")
-    if model == str(RANDOM_MODEL):
-        print("\nThis model has RANDOM weights: it answers at chance, whatever the memory.")
     return 0
 
 
-def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("--device", default="", help="cpu, cuda, ... (default: a GPU if any)")
-    parser.add_argument("--model", default=None, help="model key or checkpoint (default: nano)")
+    parser.add_argument("--model", default="nano", help="model key or checkpoint (default: nano)")
     parser.add_argument("--kv_size", type=int, default=64, help="visual tokens per layer")
     parser.add_argument("--num_streams", type=int, default=6, help="videos to write")
     parser.add_argument("--minutes", type=float, default=4.0, help="length of each video")
@@ -60,12 +56,6 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("data/nanostream_demo"))
     parser.add_argument("--results", type=Path, default=Path("results/demo"))
     return parser.parse_args(argv)
-
-
-def _default_model() -> str:
-    if "nano" in MODELS and (ROOT / MODELS["nano"].path / "model.safetensors").is_file():
-        return "nano"
-    return str(save_tiny_checkpoint(RANDOM_MODEL))
 
 
 def _split(options: argparse.Namespace) -> list[str]:
@@ -90,8 +80,12 @@ def _infer(options: argparse.Namespace, model: str, dataset: str, policy: str) -
 
 
 def _run(*arguments: str) -> None:
+    """Run a Python program of ours, from wherever we lie, in the working directory."""
     print(f"\n> python {shlex.join(arguments)}", flush=True)
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, check=False)
+    command = [str(HOME / word) if word.endswith(".py") else word for word in arguments]
+    path = os.pathsep.join(filter(None, (str(HOME), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, *command], env=environment, check=False)
     if done.returncode:
         sys.exit(f"the command above failed with exit code {done.returncode}")
 
@@ -99,7 +93,7 @@ def _run(*arguments: str) -> None:
 def _print_tables(folders: dict[tuple[str, str], Path]) -> None:
     for dataset, section in DATASETS.items():
         tables = {
-            policy: json.loads((ROOT / folders[dataset, policy] / "metrics.json").read_text())
+            policy: json.loads((folders[dataset, policy] / "metrics.json").read_text())
             for policy in POLICIES
         }
         print(f"\n{dataset}: accuracy in % (95 % interval)")
@@ -109,11 +103,7 @@ def _print_tables(folders: dict[tuple[str, str], Path]) -> None:
             print(f"{group:24}" + "".join(f"{_cell(cell):>24}" for cell in cells))
 
 
-def _cell(estimate: dict) -> str:
+def _cell(estimate: dict[str, Any]) -> str:
     interval = estimate.get("interval95_percent")
     shown = f" ({interval[0]:.0f}-{interval[1]:.0f})" if interval else ""
     return f"{estimate['accuracy_percent']:.1f}{shown}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

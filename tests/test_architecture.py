@@ -16,6 +16,7 @@ MAY_IMPORT_OF_OURS = {
     "video": set(),
     "video_qa": {"hermes", "inference", "video"},
     "eval": set(),
+    "hermes_cli": {"hermes", "inference", "video", "video_qa", "eval"},
     "nano_training": {"hermes", "inference", "video", "video_qa"},
 }
 """Beside itself."""

@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint(checkpoint, tmp_path, damage, message):
 
 
 WRONG = [
-    ({"kv_size": None}, "kv_size is missing"),
+    ({"kv_size": None}, "kv_size must be an integer of at least 1, got None"),
     ({"kv_size": 0}, "kv_size must be an integer of at least 1, got 0"),
     ({"kv_size": -1}, "kv_size must be .* got -1"),
     ({"kv_size": "x"}, "kv_size must be .* got 'x'"),
@@ -157,7 +157,7 @@ def test_nano_is_found_from_any_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert (Path(resolve("nano")) / "config.json").is_file()
     monkeypatch.setattr("inference.models.ROOT", tmp_path)
-    with pytest.raises(ModelLoadError, match=r"comes with the repository: 'git -C .* checkout"):
+    with pytest.raises(ModelLoadError, match=r"comes with the project: 'git -C .* checkout"):
         resolve("nano")
 
 

@@ -7,8 +7,8 @@ STAMP  := $(VENV)/.installed
 
 OLDEST := .venv-oldest
 OLDEST_PY := $(OLDEST)/bin/python
-OLDEST_TESTS := declared_versions oracle_* inference_features inference_loading \
-                runner_engine runner_infer video_files compare_report eval_open_ended
+OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* inference_features inference_loading \
+                runner_engine runner_infer runner_storage video_files compare_report compare_pages eval_open_ended
 
 .PHONY: demo test test-oldest lint format bench clean
 

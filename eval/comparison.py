@@ -87,6 +87,7 @@ def compare(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         "refused": facts.get("refused", []),
         "paired": list(_pairs(tables, groups, clusters)),
         "accuracy_against_budget": _by_budget(runs, groups),
+        "disagreements": list(_disagreements(tables)),
         "perception_and_memory": _perception_and_memory(runs, benchmark.title),
     }
 
@@ -169,6 +170,24 @@ def _joined(rows: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     other = baseline[[*KEY, "right"]].rename(columns={"right": "right_baseline"})
     both = rows.merge(other, on=KEY, how="inner", validate="one_to_one")
     return both[both["right"].notna() & both["right_baseline"].notna()]
+
+
+def _disagreements(tables: Mapping[Run, pd.DataFrame]) -> Iterator[dict[str, Any]]:
+    """Questions that some run answered rightly and another wrongly.
+
+    `verdicts` has a character per run, in the order of the runs: 1 right, 0 wrong, x no answer.
+    """
+    tasks = pd.concat([rows.set_index(KEY)["task"] for rows in tables.values()])
+    verdicts = pd.concat([rows.set_index(KEY)["right"] for rows in tables.values()], axis=1)
+    for key, own in verdicts[verdicts.nunique(axis=1) > 1].iterrows():
+        marks = ["x" if pd.isna(right) else f"{right:.0f}" for right in own]
+        names: Any = key
+        yield {
+            "video_index": int(names[0]),
+            "question_index": int(names[1]),
+            "task": str(tasks[~tasks.index.duplicated()][key]),
+            "verdicts": "".join(marks),
+        }
 
 
 def _by_budget(runs: Sequence[Mapping[str, Any]], groups: Groups) -> dict[str, Any]:

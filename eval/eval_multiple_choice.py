@@ -15,12 +15,13 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instead of its parent
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from eval.files import merge_metrics, write_text
+from eval.files import merge_metrics
 from eval.multiple_choice.egoschema import evaluate_egoschema
 from eval.multiple_choice.general import evaluate_general, evaluate_words
 from eval.multiple_choice.reports import Report
 from eval.multiple_choice.videomme import evaluate_videomme
 from eval.results_table import ResultsError, locate_results
+from eval.whole_file import write_text
 
 SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     "general": (evaluate_general, "accuracy overall, per task and per category"),
@@ -53,11 +54,8 @@ def main(
     path = locate_results(Path(args.results_path))
     try:
         publish(evaluate(path, getattr(args, "debug", False)), path.parent)
-    except ResultsError as error:
+    except (ResultsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: cannot write beside {path}: {error}", file=sys.stderr)
         return 2
     return 0
 

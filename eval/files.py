@@ -1,4 +1,4 @@
-"""Files beside a results CSV: written whole or not at all, and never over another's section."""
+"""JSON files beside a results CSV: no evaluator writes over another's section."""
 
 import json
 import logging
@@ -6,30 +6,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
+
+from eval.whole_file import write_text
 
 logger = logging.getLogger(__name__)
-
-REMEDY = "make room, or let the place be written, and run the same command again"
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replace `path` by `text` in one step: a killed process leaves the old file or the new.
-
-    Raises:
-        OSError: the folder cannot be created or written; the message names the file and a remedy.
-    """
-    draft = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with draft.open("x", encoding="utf-8") as file:  # x: never through a link
-                file.write(text)
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        raise OSError(f"{path}: {error.strerror or error}; {REMEDY}") from error
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -43,7 +23,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         logger.warning("%s is not readable as JSON and is ignored: %s", path, error)
         return None
     if isinstance(value, dict):

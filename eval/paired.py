@@ -28,6 +28,7 @@ class PairedDifference:
     low: float | None
     high: float | None
     num_pairs: int
+    num_clusters: int
     only_first_right: int
     only_second_right: int
 
@@ -43,6 +44,7 @@ class PairedDifference:
             interval = [100 * self.low, 100 * self.high]
         return {
             "n": self.num_pairs,
+            "num_videos": self.num_clusters,
             "difference_percent": 100 * self.mean,
             "interval95_percent": interval,
             "only_policy_right": self.only_first_right,
@@ -90,6 +92,7 @@ def paired_difference(
         None if estimate.low is None else 2 * estimate.low - 1,
         None if estimate.high is None else 2 * estimate.high - 1,
         len(first),
+        estimate.num_clusters,
         int(((first == 1) & (second == 0)).sum()),
         int(((first == 0) & (second == 1)).sum()),
     )

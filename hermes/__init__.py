@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hermes.compression import ensure_positions as ensure_positions
     from hermes.config import PROFILES as PROFILES
     from hermes.config import MemoryConfig as MemoryConfig
+    from hermes.configuration import FamilyConstants as FamilyConstants
+    from hermes.configuration import configure as configure
     from hermes.integrity import MemoryIntegrityError as MemoryIntegrityError
     from hermes.layout import Band as Band
     from hermes.layout import MemoryLayout as MemoryLayout
@@ -39,6 +41,7 @@ __version__ = "0.1.0"
 NAMES_OF = {
     "compression": ("Compression", "ContextLimitError", "compress", "ensure_positions"),
     "config": ("PROFILES", "MemoryConfig"),
+    "configuration": ("FamilyConstants", "configure"),
     "integrity": ("MemoryIntegrityError",),
     "layout": ("Band", "MemoryLayout"),
     "memory": ("StreamMemory",),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
+from hermes.layer_stack import LayerStack
+from hermes.memory import StreamMemory, fold_evicted
+from hermes.policy_parts.base import Guidance, Policy
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
-"""Layer -> guidance text  to  per-layer (n,) attention; supplied by the engine."""
+"""Layer -> guidance text  to  per stack (l, n) attention, as `Policy.choose` takes it; supplied by
+the engine."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,43 @@ def compress(
         if renumber:
             memory.renumber(renumber)
         return Compression(entered=True, renumbered=renumber is not None)
-    layers = range(memory.num_layers)
-    wanted = {layer: text for layer in layers if (text := policy.guidance(layer))}
+    wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    kept = policy.select(memory, attention)
+    kept = policy.choose(memory, attention)
+    folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
-        memory.fold(layer, kept[layer], weighted=weighted) if policy.folds(layer) else None
-        for layer in layers
+        fold_evicted(stack, layers, rows, weighted=weighted) if layers else None
+        for stack, layers, rows in zip(memory.stacks, folding, kept, strict=True)
     ]
     policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
-    return Compression(entered=True, kept=kept, renumbered=memory.num_renumberings > before)
+    return Compression(
+        entered=True,
+        kept=rows_per_layer(memory, policy, kept),
+        renumbered=memory.num_renumberings > before,
+    )
+
+
+def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:
+    """Attention (n,) of some layers as `Policy.choose` takes it: (l, n), zero in layers without;
+    None where no layer of the stack has any."""
+    found = [attention.get(layer) for layer in stack.layers]
+    some = next((row for row in found if row is not None), None)
+    if some is None:
+        return None
+    nothing = torch.zeros_like(some)
+    return torch.stack([nothing if row is None else row for row in found])
+
+
+def rows_per_layer(memory: StreamMemory, policy: Policy, kept: Sequence[Tensor]) -> list[Tensor]:
+    """What `Policy.choose` gave, layer by layer and without the slots of the summaries."""
+    return [
+        row[: len(row) - policy.folds(layer)]
+        for stack, rows in zip(memory.stacks, kept, strict=True)
+        for layer, row in zip(stack.layers, rows, strict=True)
+    ]
 
 
 def _keep_margin(

@@ -1,16 +1,16 @@
 """Every constant of the method in one frozen dataclass, and the two profiles that fill it.
 
 `released` is what the published tables were made with, `paper` follows the paper's text where the
-two differ (probe, working-band weights). Every field can be set alone.
+two differ (probe, working-band weights). Every field can be set alone; who decides a field that
+several set is said in `hermes.precedence`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
-FAMILIES = ("llava", "qwen")
 PROBES = ("embedding", "exact")
 REINDEX_MODES = ("lazy", "eager")
 SUMMARIES = ("mean", "weighted", "none")
@@ -74,6 +74,21 @@ class MemoryConfig:
     seed: int = 2024
     """Seed of policies that draw."""
 
+    set_by: dict[str, str] = field(init=False, repr=False, compare=False)
+    """Field -> the layer that decided it, one of `hermes.precedence.LAYERS`; a field that is not
+    listed has the method's default. In a configuration written by hand, and by
+    `dataclasses.replace`, which spells out every field, all that is given counts as the user's."""
+
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Note which fields are given: only here can a default be told from the same value named.
+
+        Copies and pickles come without any and bring their own record.
+        """
+        made = super().__new__(cls)
+        given = [*(known.name for known in fields(cls)[: len(values)]), *named]
+        object.__setattr__(made, "set_by", dict.fromkeys(given, "user"))
+        return made
+
     def __post_init__(self) -> None:
         _check_positive_int("kv_size", self.kv_size)
         _check_positive_int("chunk_frames", self.chunk_frames)
@@ -98,29 +113,6 @@ class MemoryConfig:
                 f"{self.sensory_ratio} + {self.long_term_ratio}"
             )
 
-    @classmethod
-    def from_profile(
-        cls, profile: str = "released", *, family: str, kv_size: int, **overrides: Any
-    ) -> MemoryConfig:
-        """Build the configuration of a profile for a model family.
-
-        Args:
-            profile: one of `PROFILES`.
-            family: one of `FAMILIES`.
-            kv_size: visual tokens per layer.
-            overrides: any field; wins over the profile.
-
-        Raises:
-            ValueError: unknown profile, family or field (the message lists the known ones).
-        """
-        _check_choice("profile", profile, tuple(PROFILES))
-        _check_choice("family", family, FAMILIES)
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(set(overrides) - known):
-            raise ValueError(f"unknown memory option {unknown}; known: {', '.join(sorted(known))}")
-        chosen = {**PROFILES[profile][family], **overrides}
-        return cls(kv_size=kv_size, profile=profile, **chosen)
-
     def margin_for(self, max_positions: int) -> int:
         """Positions kept free before lazy renumbering starts, for a model of that range.
 
@@ -132,19 +124,11 @@ class MemoryConfig:
         return max_positions // 8
 
 
-_LLAVA_RELEASED: dict[str, Any] = {
-    "working_recency_weight": (1.0, 0.1),
-    "working_decay": (20.0, 0.5),
-}
-_PAPER: dict[str, Any] = {"probe": "exact"}
-
-PROFILES: dict[str, dict[str, dict[str, Any]]] = {
-    "released": {"llava": _LLAVA_RELEASED, "qwen": {}},
-    "paper": {"llava": _PAPER, "qwen": _PAPER},
-}
-"""Profile -> family -> fields that differ from the defaults (released constants: section 5.12 of
-the release notes; Eq. 3 for every family in `paper`). Beyond fields, `released` renumbers where the
-release would pass the position limit: before a chunk, and before a guidance text is scored."""
+PROFILES: dict[str, dict[str, Any]] = {"released": {}, "paper": {"probe": "exact"}}
+"""Profile -> fields that differ from the defaults above, which are Eq. 3. A family adds its own
+(`constants` of its engine, section 5.12 of the release notes). Beyond fields, `released` renumbers
+where the release would pass the position limit: before a chunk, and before a guidance text is
+scored."""
 
 
 def _check_positive_int(name: str, value: object, minimum: int = 1) -> None:

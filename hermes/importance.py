@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 
-def recency(num_tokens: int, decay: float, device: torch.device | str = "cpu") -> Tensor:
+def recency(num_tokens: int, decay: float | Tensor, device: torch.device | str = "cpu") -> Tensor:
     """Forgetting curve exp(-k * age), age scaled to [0, 1] over the cached visual tokens.
 
     Paper Eq. 1 with the released scaling (the paper leaves the unit of age open).
 
     Args:
         num_tokens: n, visual tokens in cache order, oldest first.
-        decay: k.
+        decay: k, or (l, 1) of them.
 
     Returns:
-        (n,) fp32; the newest token has 1.
+        (n,) or (l, n) fp32; the newest token has 1.
     """
     newest = num_tokens - 1
     age = torch.arange(newest, -1, -1, device=device, dtype=torch.float32) / max(newest, 1)
@@ -28,29 +28,33 @@ def recency(num_tokens: int, decay: float, device: torch.device | str = "cpu") -
 
 
 def min_max(scores: Tensor, epsilon: float) -> Tensor:
-    """Scale (n,) scores to [0, 1); `epsilon` is added to the range (released: 1e-6)."""
-    low, high = torch.aminmax(scores)
+    """Scale (..., n) scores to [0, 1); `epsilon` is added to the range (released: 1e-6)."""
+    low, high = torch.aminmax(scores, dim=-1, keepdim=True)
     return (scores - low) / (high - low + epsilon)
 
 
 def blend(
-    attention: Tensor | None, recency_weight: float, recency_scores: Tensor, epsilon: float
+    attention: Tensor | None, recency_weight: Tensor, recency_scores: Tensor, epsilon: float
 ) -> Tensor:
     """Score (1 - w) * A + w * R of min-max normalised attention and recency (paper Eq. 3).
 
-    With w = 1 this is the sensory score (Eq. 1) and `attention` may be None; with w = 0 the
-    long-term score (Eq. 2). (n,) in, (n,) fp32 out.
+    With w = 1 this is the sensory score (Eq. 1), whatever the attention; with w = 0 the long-term
+    score (Eq. 2).
 
-    Raises:
-        ValueError: attention is missing although its weight is not zero.
+    Args:
+        attention: (l, n); None where w = 1 in all layers.
+        recency_weight: (l, 1) fp64 w per layer.
+        recency_scores: (l, n).
+
+    Returns:
+        (l, n) fp32.
     """
     recent = min_max(recency_scores, epsilon)
-    if recency_weight == 1:
-        return recent
     if attention is None:
-        raise ValueError(f"attention is needed: its weight is {1 - recency_weight:g}")
+        return recent
     attended = min_max(attention.float(), epsilon)
-    return (1 - recency_weight) * attended + recency_weight * recent
+    blended = (1 - recency_weight).float() * attended + recency_weight.float() * recent
+    return torch.where(recency_weight == 1, recent, blended)
 
 
 def mean_attention(

@@ -34,12 +34,12 @@ def _fail(layer: int, what: str) -> None:
 
 
 def _check_finite(memory: StreamMemory, layer: int) -> None:
-    buffers, used = memory.layers[layer], slice(0, memory.num_tokens)
+    (stack, index), used = memory.place_of(layer), slice(0, memory.num_tokens)
     for name in ("keys", "values"):
-        if not torch.isfinite(getattr(buffers, name)[:, used]).all():
+        if not torch.isfinite(getattr(stack, name)[index, :, used]).all():
             _fail(layer, f"{name} hold values that are not finite")
-    if buffers.num_rotated > memory.num_tokens:
-        _fail(layer, f"{buffers.num_rotated} rotated keys for {memory.num_tokens} tokens")
+    if stack.num_rotated[index] > memory.num_tokens:
+        _fail(layer, f"{stack.num_rotated[index]} rotated keys for {memory.num_tokens} tokens")
 
 
 def _check_prefix(memory: StreamMemory, layer: int) -> None:

@@ -1,7 +1,7 @@
 """The state of one stream: what every layer still remembers, in buffers that never grow with it.
 
-Shapes: l layers, g key heads, c capacity, n tokens in use, q new tokens, d head width, a position
-axes (1 for RoPE, 3 for M-RoPE).
+Shapes: l layers, g key heads, c capacity, n tokens in use, q new tokens, k kept tokens, d head
+width, a position axes (1 for RoPE, 3 for M-RoPE).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,9 @@ import torch
 from torch import Tensor
 
 from hermes.integrity import check_integrity
-from hermes.layer_buffers import LayerBuffers
+from hermes.layer_stack import LayerStack, LayerView
 from hermes.positions import Placement, Renumber
-from hermes.provenance import Provenance, ProvenanceBuffers
+from hermes.provenance import Provenance, ProvenanceView
 from hermes.rotation import Angles
 from hermes.snapshot import load, save
 from hermes.summary import Summary, fold
@@ -36,12 +37,13 @@ class Mark(NamedTuple):
     """A point to which `StreamMemory.rollback` returns."""
 
     num_tokens: int
-    next_position: Tensor
+    next_positions: list[Tensor]
+    """Per stack."""
     position_bound: float
 
 
 class StreamMemory:
-    """Keys, values, positions and provenance of one stream, per layer.
+    """Keys, values, positions and provenance of one stream, stacked over the layers of a device.
 
     The first `num_prefix` tokens are the prompt and are never evicted. All layers hold the same
     number of tokens. Keys rest un-rotated; `angles` turns positions into rotations at use.
@@ -61,86 +63,125 @@ class StreamMemory:
         """Allocate.
 
         Args:
-            devices: one per layer; each layer's keys and values live on its layer's device.
+            devices: one per layer; each layer's tokens live on its layer's device.
             capacity: tokens per layer, text included.
             angles: (a, n) positions -> cos, sin (n, d) on the positions' device.
         """
-        self.layers = [
-            LayerBuffers(num_kv_heads, head_dim, capacity, dtype, device) for device in devices
+        self.stacks = [
+            LayerStack(
+                layers, num_kv_heads, head_dim, capacity, dtype, device, num_axes, position_dtype
+            )
+            for layers, device in _runs(devices)
         ]
-        num_layers, home = len(devices), devices[0]
-        self.positions = torch.zeros(
-            num_layers, num_axes, capacity, dtype=position_dtype, device=home
-        )
-        self.provenance = ProvenanceBuffers(num_layers, capacity, home)
-        self.next_position = torch.zeros(num_layers, dtype=position_dtype, device=home)
+        """One per run of layers on the same device, in the order of the layers."""
         self.position_bound: float = 0
         """Host number that no position reaches; exact after `measure_positions`."""
-        self.num_prefix = 0
-        self.num_tokens = 0
         self.num_renumberings = 0
-        """Since allocation."""
+        """How often positions were renumbered, over the life of the stream."""
+        self.filled_late = False
+        """True where the tokens of a layer are filled in just before it reads them."""
         self._angles = angles
+        self._places = [
+            (stack, index) for stack in self.stacks for index in range(len(stack.layers))
+        ]
 
     def sibling(self, capacity: int) -> StreamMemory:
         """An empty memory of the same shape, dtype and placement for `capacity` tokens."""
-        heads, _, width = self.layers[0].keys.shape
+        first = self.stacks[0]
         return StreamMemory(
-            [layer.device for layer in self.layers],
-            heads,
-            width,
+            [stack.device for stack, _ in self._places],
+            first.keys.shape[1],
+            first.keys.shape[3],
             capacity,
-            self.layers[0].keys.dtype,
+            first.keys.dtype,
             self._angles,
-            self.positions.shape[1],
-            self.positions.dtype,
+            first.positions.shape[1],
+            first.positions.dtype,
         )
 
     @property
     def num_layers(self) -> int:
         """l."""
-        return len(self.layers)
+        return len(self._places)
+
+    @property
+    def layers(self) -> list[LayerView]:
+        """Views of every layer's buffers."""
+        return [stack[index] for stack, index in self._places]
+
+    @property
+    def device(self) -> torch.device:
+        """Of the first layer."""
+        return self.stacks[0].device
 
     @property
     def capacity(self) -> int:
         """Tokens per layer that fit without reallocation."""
-        return self.positions.shape[-1]
+        return self.stacks[0].capacity
+
+    @property
+    def num_prefix(self) -> int:
+        """Tokens of the prompt."""
+        return self.stacks[0].num_prefix
+
+    @property
+    def num_tokens(self) -> int:
+        """n."""
+        return self.stacks[0].num_tokens
 
     @property
     def num_visual(self) -> int:
         """Tokens per layer after the prefix, summaries included."""
-        return self.num_tokens - self.num_prefix
+        return self.stacks[0].num_visual
 
     @property
     def num_bytes(self) -> int:
         """Bytes allocated for this stream, all buffers of all layers."""
-        small = self.positions.numel() * self.positions.element_size()
-        return small + self.provenance.num_bytes + sum(layer.num_bytes for layer in self.layers)
+        return sum(stack.num_bytes for stack in self.stacks)
+
+    @property
+    def positions(self) -> Tensor:
+        """(l, a, c) positions, the buffer itself if there is one stack; for looking, not for
+        the hot path."""
+        return self._joined([stack.positions for stack in self.stacks])
+
+    @property
+    def next_position(self) -> Tensor:
+        """(l,) next free position of every layer; likewise."""
+        return self._joined([stack.next_position for stack in self.stacks])
+
+    @property
+    def provenance(self) -> ProvenanceView:
+        """Where every token came from, (l, c) each; likewise."""
+        return ProvenanceView([stack.origin for stack in self.stacks])
+
+    def place_of(self, layer: int) -> tuple[LayerStack, int]:
+        """The stack of a layer and its index there."""
+        return self._places[layer]
 
     def clear(self) -> None:
         """Forget everything; the buffers stay."""
-        self.num_prefix = self.num_tokens = 0
-        self.next_position.zero_()
+        for stack in self.stacks:
+            stack.clear()
         self.position_bound = 0
-        for layer in self.layers:
-            layer.truncate(0)
+
+    def hold(self, num_prefix: int, num_tokens: int) -> None:
+        """Declare so many tokens in use; what they are is written by the caller."""
+        for stack in self.stacks:
+            stack.num_prefix, stack.num_tokens = num_prefix, num_tokens
 
     def close_prefix(self) -> None:
         """Declare all tokens so far the prefix, which is never evicted."""
-        self.num_prefix = self.num_tokens
+        self.hold(self.num_tokens, self.num_tokens)
 
     def reserve(self, num_new: int) -> None:
-        """Make room for `num_new` tokens; a reallocation happens only if they do not fit."""
+        """Make room for `num_new` tokens; buffers are reallocated only if they do not fit."""
         if self.num_tokens + num_new <= self.capacity:
             return
         needed = max(self.num_tokens + num_new, self.capacity * 3 // 2)
         logger.info("memory grows from %d to %d tokens per layer", self.capacity, needed)
-        for layer in self.layers:
-            layer.grow(needed, self.num_tokens)
-        grown = self.positions.new_zeros(*self.positions.shape[:2], needed)
-        grown[..., : self.num_tokens] = self.positions[..., : self.num_tokens]
-        self.positions = grown
-        self.provenance.grow(needed)
+        for stack in self.stacks:
+            stack.grow(needed)
 
     @contextmanager
     def append(
@@ -151,18 +192,21 @@ class StreamMemory:
         An exception inside leaves the memory as it was. Yields the rotations of the new tokens.
         """
         self.reserve(placement.num_tokens)
+        if not self.filled_late:
+            for stack in self.stacks:
+                stack.refresh(self._angles)
         new = slice(self.num_tokens, self.num_tokens + placement.num_tokens)
-        offsets = placement.offsets.to(self.positions.device)
-        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets
-        self.provenance.write(new, provenance)
+        for stack in self.stacks:
+            stack.open(new, placement.offsets, provenance)
         try:
             yield self._angles_of(new)
         except BaseException:
-            for layer in self.layers:
-                layer.truncate(self.num_tokens)
+            for stack in self.stacks:
+                stack.truncate(self.num_tokens)
             raise
-        self.num_tokens = new.stop
-        self.next_position = self.next_position + placement.advance
+        for stack in self.stacks:
+            stack.num_tokens = new.stop
+            stack.next_position.add_(placement.advance)
         self._raise_bound(placement.advance)
 
     def write(
@@ -176,20 +220,23 @@ class StreamMemory:
             Rotated keys and values of everything up to and with the new tokens, (g, n + q, d),
             views of the buffers.
         """
-        buffers, stop = self.layers[layer], self.num_tokens + keys.shape[1]
-        buffers.refresh(self.positions[layer, :, : self.num_tokens], self._angles)
-        buffers.write(self.num_tokens, keys, values, cos, sin)
-        return buffers.rotated[:, :stop], buffers.values[:, :stop]
+        stack, index = self._places[layer]
+        if self.filled_late:
+            stack.refresh_layer(index, self._angles)
+        return stack.write(index, keys, values, cos, sin)
 
     def mark(self) -> Mark:
         """The present state, for `rollback`."""
-        return Mark(self.num_tokens, self.next_position, self.position_bound)
+        following = [stack.next_position.clone() for stack in self.stacks]
+        return Mark(self.num_tokens, following, self.position_bound)
 
     def rollback(self, mark: Mark) -> None:
         """Drop everything appended since `mark`; nothing older is touched."""
-        self.num_tokens, self.next_position, self.position_bound = mark
-        for layer in self.layers:
-            layer.truncate(mark.num_tokens)
+        for stack, following in zip(self.stacks, mark.next_positions, strict=True):
+            stack.num_tokens = mark.num_tokens
+            stack.next_position.copy_(following)
+            stack.truncate(mark.num_tokens)
+        self.position_bound = mark.position_bound
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
@@ -200,36 +247,12 @@ class StreamMemory:
         finally:
             self.rollback(mark)
 
-    def fold(self, layer: int, kept: Tensor, *, weighted: bool = False) -> Summary:
-        """Fold the visual tokens of `layer` that are not in `kept` (indices after the prefix)."""
-        visual = slice(self.num_prefix, self.num_tokens)
-        buffers = self.layers[layer]
-        origin = self.provenance
-        return fold(
-            buffers.keys[:, visual],
-            buffers.values[:, visual],
-            origin.seconds[layer, visual].to(buffers.device),
-            origin.weights[layer, visual].to(buffers.device),
-            kept.to(buffers.device),
-            weighted=weighted,
-        )
-
     def replace(
-        self, layer: int, rows: Tensor, keys: Tensor, values: Tensor, weights: Tensor
+        self, stack: LayerStack, rows: Tensor, keys: Tensor, values: Tensor, weights: Tensor
     ) -> None:
-        """Put other content into visual tokens of one layer; positions and frames stay.
-
-        Args:
-            rows: (m,) indices in [0, num_visual).
-            keys, values: (g, m, d), keys un-rotated.
-            weights: (m,) tokens that each new one stands for.
-        """
-        buffers, slots = self.layers[layer], rows + self.num_prefix
-        buffers.refresh(self.positions[layer, :, : self.num_tokens], self._angles)
-        here = slots.to(self.positions.device)
-        self.provenance.weights[layer, here] = weights.to(self.provenance.weights)
-        cos, sin = self._angles(self.positions[layer][:, here].to(buffers.device))
-        buffers.replace(slots.to(buffers.device), keys, values, cos, sin)
+        """Put other content into visual tokens of a stack; see `LayerStack.replace`."""
+        stack.refresh(self._angles)
+        stack.replace(rows, keys, values, weights, self._angles)
 
     def keep(
         self,
@@ -237,91 +260,35 @@ class StreamMemory:
         summaries: Sequence[Summary | None] | None = None,
         renumber: Renumber | None = None,
     ) -> None:
-        """Keep these visual tokens of each layer, then renumber, then append the summaries.
+        """Keep these visual tokens of each layer, then renumber, then place the summaries.
 
         Args:
-            kept: per layer, ascending indices in [0, num_visual).
-            summaries: per layer one token to append at the next free position, or None.
+            kept: per stack (l, k) ascending indices in [0, num_visual). Where a summary comes, the
+                last one only keeps its slot free.
+            summaries: per stack the tokens that take these slots, at the next free position.
             renumber: closes the gaps in the positions of what is kept.
 
         Raises:
-            ValueError: layers would end up with different numbers of tokens.
+            ValueError: stacks would end up with different numbers of tokens.
         """
-        summaries = summaries or [None] * self.num_layers
-        lengths = {
-            rows.numel() + (summary is not None)
-            for rows, summary in zip(kept, summaries, strict=True)
-        }
-        if len(lengths) != 1:
-            raise ValueError(f"every layer must keep the same number of tokens, got {lengths}")
-        for layer, rows in enumerate(kept):
-            self._keep_layer(layer, rows)
-        self.num_tokens = self.num_prefix + lengths.pop()
-        counts = [self.num_prefix + rows.numel() for rows in kept]
-        self._renumber(counts, renumber)
-        for layer, summary in enumerate(summaries):
-            if summary is not None:
-                self._place_summary(layer, counts[layer], summary)
+        summaries = summaries or [None] * len(self.stacks)
+        counts = {rows.shape[1] for rows in kept}
+        if len(counts) != 1:
+            raise ValueError(f"every layer must keep the same number of tokens, got {counts}")
+        for stack, rows, summary in zip(self.stacks, kept, summaries, strict=True):
+            if rows.shape[1] < stack.num_visual or summary is not None:
+                stack.gather(rows)
+        self._renumber(renumber, summaries)
         self._raise_bound(any(summary is not None for summary in summaries))
 
     def renumber(self, renumber: Renumber) -> None:
         """Close the gaps in the positions of every layer; keys and values do not change."""
-        self._renumber([self.num_tokens] * self.num_layers, renumber)
+        self._renumber(renumber, [None] * len(self.stacks))
 
     def measure_positions(self) -> float:
-        """Make `position_bound` exact: one past the largest position. Waits for the device."""
-        self.position_bound = self.next_position.max().item()
+        """Make `position_bound` exact: one past the largest position. Waits for the devices."""
+        self.position_bound = max(stack.next_position.max().item() for stack in self.stacks)
         return self.position_bound
-
-    def _raise_bound(self, advance: float) -> None:
-        """Rounded like `next_position`: steps in time may be fractions, in fp32."""
-        bound = torch.tensor(self.position_bound, dtype=self.positions.dtype)
-        self.position_bound = (bound + advance).item()
-
-    def _angles_of(self, new: slice) -> LayerAngles:
-        positions = self.positions[..., new]
-        num_layers, num_axes, num_new = positions.shape
-        if num_layers * num_new > _BATCHED_ANGLES:
-            return lambda layer: self._angles(positions[layer].to(self.layers[layer].device))
-        flat = positions.transpose(0, 1).reshape(num_axes, -1)
-        cos, sin = (table.view(num_layers, num_new, -1) for table in self._angles(flat))
-
-        def angles(layer: int) -> tuple[Tensor, Tensor]:
-            device = self.layers[layer].device
-            return cos[layer].to(device), sin[layer].to(device)
-
-        return angles
-
-    def _keep_layer(self, layer: int, kept: Tensor) -> None:
-        if kept.numel() == self.num_visual:
-            return
-        start, rows = self.num_prefix, self.num_prefix + kept
-        self.layers[layer].gather(start, rows)
-        rows = rows.to(self.positions.device)
-        stop = start + rows.numel()
-        self.positions[layer, :, start:stop] = self.positions[layer].index_select(1, rows)
-        self.provenance.gather(layer, start, rows)
-
-    def _renumber(self, counts: Sequence[int], renumber: Renumber | None) -> None:
-        self.num_renumberings += renumber is not None
-        for layer, count in enumerate(counts):
-            if renumber is not None:
-                used = self.positions[layer, :, :count]
-                used.copy_(renumber(used, self.num_prefix))
-                self.layers[layer].truncate(self.num_prefix)
-        self.next_position = torch.stack(
-            [self.positions[layer, :, :count].amax() + 1 for layer, count in enumerate(counts)]
-        )
-
-    def _place_summary(self, layer: int, slot: int, summary: Summary) -> None:
-        place = self.next_position[layer]
-        self.positions[layer, :, slot] = place
-        self.provenance.write_summary(layer, slot, summary.seconds, summary.weight)
-        buffers = self.layers[layer]
-        buffers.refresh(self.positions[layer, :, :slot], self._angles)
-        cos, sin = self._angles(self.positions[layer, :, slot : slot + 1].to(buffers.device))
-        buffers.write(slot, summary.key, summary.value, cos, sin)
-        self.next_position[layer] += 1
 
     def check_integrity(self, max_positions: int | None = None) -> None:
         """Verify the contracts of design section 4. Waits for the device; for tests and debugging.
@@ -338,3 +305,57 @@ class StreamMemory:
     def restore(self, path: str | Path) -> dict[str, str]:
         """Replace the content by that of a snapshot; returns the metadata saved with it."""
         return load(self, path)
+
+    def refresh(self) -> None:
+        """Bring all rotated views up to the tokens in use."""
+        for stack in self.stacks:
+            stack.refresh(self._angles)
+
+    def _renumber(self, renumber: Renumber | None, summaries: Sequence[Summary | None]) -> None:
+        for stack, summary in zip(self.stacks, summaries, strict=True):
+            if renumber is not None:
+                stack.renumber(renumber)
+            stack.settle(summary)
+        self.num_renumberings += renumber is not None
+
+    def _raise_bound(self, advance: float) -> None:
+        """Rounded like `next_position`: steps in time may be fractions, in fp32."""
+        bound = torch.tensor(self.position_bound, dtype=self.stacks[0].positions.dtype)
+        self.position_bound = (bound + advance).item()
+
+    def _angles_of(self, new: slice) -> LayerAngles:
+        if self.num_layers * (new.stop - new.start) > _BATCHED_ANGLES:
+            return lambda layer: self._angles_of_layer(layer, new)
+        tables = [stack.angles(self._angles, new) for stack in self.stacks]
+        flat = [(cos[i], sin[i]) for cos, sin in tables for i in range(len(cos))]
+        return lambda layer: flat[layer]
+
+    def _angles_of_layer(self, layer: int, new: slice) -> tuple[Tensor, Tensor]:
+        stack, index = self._places[layer]
+        return self._angles(stack.positions[index, :, new])
+
+    def _joined(self, parts: list[Tensor]) -> Tensor:
+        return parts[0] if len(parts) == 1 else torch.cat([part.to(self.device) for part in parts])
+
+
+def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bool) -> Summary:
+    """Fold what `layers` of a stack do not keep; `kept` (l, k) as for `StreamMemory.keep`."""
+    visual, origin = stack.visual, stack.origin
+    return fold(
+        layers,
+        stack.keys[layers, :, visual],
+        stack.values[layers, :, visual],
+        origin.seconds[layers, visual],
+        origin.weights[layers, visual],
+        kept[layers, :-1],
+        weighted=weighted,
+    )
+
+
+def _runs(devices: Sequence[torch.device]) -> Iterator[tuple[range, torch.device]]:
+    """Neighbouring layers on the same device."""
+    first = 0
+    for device, run in groupby(devices):
+        count = len(list(run))
+        yield range(first, first + count), device
+        first += count

@@ -91,14 +91,15 @@ def memory_fields() -> tuple[str, ...]:
     """Fields of the memory's configuration that a policy's text may set."""
     from hermes.config import MemoryConfig
 
-    return tuple(f.name for f in fields(MemoryConfig) if f.name not in SET_ELSEWHERE)
+    return tuple(f.name for f in fields(MemoryConfig) if f.init and f.name not in SET_ELSEWHERE)
 
 
 def check_policy(spec: str) -> None:
-    """Raises ValueError with the known ones for an unknown policy or option."""
-    from hermes.config import FAMILIES, MemoryConfig
+    """Raises ValueError, with the known ones, for an unknown policy or option, and for a field that
+    contradicts what defines the policy."""
+    from hermes.configuration import configure
     from hermes.policies import POLICIES
-    from hermes.policies.options import read_options
+    from hermes.policy_parts.options import read_options
 
     name, options = read_policy(spec)
     if name not in POLICIES:
@@ -111,7 +112,7 @@ def check_policy(spec: str) -> None:
         shareable = ", ".join(memory_fields())
         raise ValueError(f"{error}; for every policy: {shareable}") from error
     try:
-        MemoryConfig.from_profile(family=FAMILIES[0], kv_size=1, **shared)
+        configure(kv_size=1, policy=name, **shared)
     except (TypeError, ValueError) as error:
         raise ValueError(f"policy '{spec}': {error}") from error
 

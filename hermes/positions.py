@@ -14,16 +14,14 @@ from torch import Tensor
 
 
 def dense_ranks(values: Tensor) -> Tensor:
-    """Rank of each of (n,) values among the distinct ones: [7, 3, 7, 9] -> [1, 0, 1, 2].
+    """Rank of each of (..., n) values among the distinct ones: [7, 3, 7, 9] -> [1, 0, 1, 2].
 
     Equal to the inverse of `torch.unique`, which waits for the device to learn the output's size.
     """
     ordered, order = values.sort(stable=True)
     steps = torch.zeros_like(order)
-    steps[1:] = (ordered[1:] != ordered[:-1]).long()
-    ranks = torch.empty_like(order)
-    ranks[order] = steps.cumsum(0)
-    return ranks
+    steps[..., 1:] = (ordered[..., 1:] != ordered[..., :-1]).long()
+    return torch.empty_like(order).scatter_(-1, order, steps.cumsum(-1))
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Placement:
 
 
 Renumber = Callable[[Tensor, int], Tensor]
-"""Positions (a, n) of one layer and the number of prefix tokens -> new positions (a, n)."""
+"""Positions (l, a, n) of l layers and the number of prefix tokens -> new positions (l, a, n)."""
 
 
 class PositionRule(Protocol):
@@ -55,4 +53,4 @@ class PositionRule(Protocol):
         """Consecutive positions, the same on every axis; offsets made where they are needed."""
 
     def renumber(self, positions: Tensor, num_prefix: int) -> Tensor:
-        """Close the gaps of (a, n) positions; the first `num_prefix` stay."""
+        """Close the gaps of (l, a, n) positions, layer by layer; the first `num_prefix` stay."""

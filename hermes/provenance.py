@@ -70,16 +70,33 @@ class ProvenanceBuffers:
             .unbind()
         )  # one copy; whole numbers are exact in fp64
 
-    def write_summary(self, layer: int, slot: int, seconds: Tensor, weight: Tensor) -> None:
-        """Record a summary token: its mean time and the number of tokens it stands for."""
-        self.frame[layer, slot] = SUMMARY
-        self.patch[layer, slot] = 0
-        self.seconds[layer, slot] = seconds
-        self.weights[layer, slot] = weight
+    def write_summary(self, layers: slice, slot: int, seconds: Tensor, weights: Tensor) -> None:
+        """Record the summary tokens of m layers: (m,) mean times and numbers of tokens they stand
+        for."""
+        self.frame[layers, slot] = SUMMARY
+        self.patch[layers, slot] = 0
+        self.seconds[layers, slot] = seconds
+        self.weights[layers, slot] = weights
 
-    def gather(self, layer: int, start: int, source: Tensor) -> None:
-        """Move the tokens at `source` of one layer to `start` and following."""
-        stop = start + source.numel()
+    def gather(self, start: int, source: Tensor) -> None:
+        """Move the tokens at (l, k) `source` to `start` and following."""
+        stop = start + source.shape[1]
         for name in self.NAMES:
-            row = getattr(self, name)[layer]
-            row[start:stop] = row.index_select(0, source)
+            buffer = getattr(self, name)
+            buffer[:, start:stop] = buffer.gather(1, source)
+
+
+class ProvenanceView:
+    """The provenance of all layers as if it were one: (l, c) each, joined from several devices."""
+
+    NAMES = ProvenanceBuffers.NAMES
+
+    def __init__(self, parts: list[ProvenanceBuffers]) -> None:
+        self._parts = parts
+
+    def __getattr__(self, name: str) -> Tensor:
+        if name not in self.NAMES:
+            raise AttributeError(name)
+        parts = [getattr(part, name) for part in self._parts]
+        home = parts[0].device
+        return parts[0] if len(parts) == 1 else torch.cat([part.to(home) for part in parts])

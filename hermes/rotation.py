@@ -18,11 +18,11 @@ def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Rotate queries or keys (RoFormer Eq. 34, half-split layout of the Qwen2 family).
 
     Args:
-        states: (g, n, d), any float dtype; the arithmetic is fp32.
-        cos, sin: (n, d) fp32.
+        states: (..., n, d), any float dtype; the arithmetic is fp32.
+        cos, sin: (n, d) fp32, or with leading axes that broadcast.
 
     Returns:
-        (g, n, d) in the dtype of `states`.
+        (..., n, d) in the dtype of `states`.
     """
     wide = states.float()
     first, second = wide.chunk(2, dim=-1)

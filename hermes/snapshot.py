@@ -98,15 +98,16 @@ def _check_shape(memory: StreamMemory, tensors: dict[str, Tensor], path: str | P
 
 def _fill(memory: StreamMemory, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
     memory.clear()
-    memory.num_prefix = int(metadata.pop("num_prefix"))
+    num_prefix = int(metadata.pop("num_prefix"))
     used = int(metadata.pop("num_tokens"))
     memory.position_bound = float(metadata.pop("position_bound"))
     memory.reserve(used)
-    for index, layer in enumerate(memory.layers):
-        layer.keys[:, :used] = tensors["keys"][index]
-        layer.values[:, :used] = tensors["values"][index]
-    memory.positions[..., :used] = tensors["positions"]
-    memory.next_position = tensors["next_position"].to(memory.positions.device)
-    for name in memory.provenance.NAMES:
-        getattr(memory.provenance, name)[:, :used] = tensors[name]
-    memory.num_tokens = used
+    for stack in memory.stacks:
+        rows = slice(stack.layers.start, stack.layers.stop)
+        stack.keys[:, :, :used] = tensors["keys"][rows]
+        stack.values[:, :, :used] = tensors["values"][rows]
+        stack.positions[..., :used] = tensors["positions"][rows]
+        stack.next_position.copy_(tensors["next_position"][rows])
+        for name in ProvenanceBuffers.NAMES:
+            getattr(stack.origin, name)[:, :used] = tensors[name][rows]
+    memory.hold(num_prefix, used)

@@ -1,30 +1,42 @@
 """The summary token: what a long-term layer evicts is folded into one token (paper section 3.4).
 
-Shapes: g key heads, n visual tokens, d head width.
+Shapes: m layers that fold, g key heads, n visual tokens, k kept tokens, d head width.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from hermes.blocks import layer_blocks
 
 
 class Summary(NamedTuple):
-    """One token that stands for many evicted ones, on the layer's device."""
+    """Per folding layer one token that stands for many evicted ones."""
 
-    key: Tensor
-    """(g, 1, d) un-rotated."""
-    value: Tensor
-    """(g, 1, d)."""
-    weight: Tensor
-    """() fp32: tokens folded in, directly or through earlier summaries."""
+    layers: slice
+    """The m layers, by their index in the stack."""
+    keys: Tensor
+    """(m, g, d) un-rotated."""
+    values: Tensor
+    """(m, g, d)."""
+    weights: Tensor
+    """(m,) fp32: tokens folded in, directly or through earlier summaries."""
     seconds: Tensor
-    """() fp64: mean time of what was folded."""
+    """(m,) fp64: mean time of what was folded."""
 
 
 def fold(
-    keys: Tensor, values: Tensor, seconds: Tensor, weights: Tensor, kept: Tensor, *, weighted: bool
+    layers: slice,
+    keys: Tensor,
+    values: Tensor,
+    seconds: Tensor,
+    weights: Tensor,
+    kept: Tensor,
+    *,
+    weighted: bool,
 ) -> Summary:
     """Mean key and mean value of the tokens that are not kept.
 
@@ -36,21 +48,26 @@ def fold(
     `weighted=True` it counts as many tokens as it stands for.
 
     Args:
-        keys, values: (g, n, d), keys un-rotated.
-        seconds, weights: (n,) time and multiplicity of each token.
-        kept: indices in [0, n) that stay; the others, at least one, are folded.
+        layers: recorded in the result.
+        keys, values: (m, g, n, d), keys un-rotated.
+        seconds, weights: (m, n) time and multiplicity of each token.
+        kept: (m, k) indices in [0, n) that stay; the others, at least one per
+            layer, are folded.
     """
-    share = weights.clone()
-    share[kept] = 0
-    total = share.sum()
+    share = weights.scatter(1, kept, 0)
+    totals = share.sum(dim=1)
     if not weighted:
-        share = (share > 0).to(share)
-    share = share / share.sum()
-    return Summary(
-        _weighted_mean(keys, share), _weighted_mean(values, share), total, seconds @ share.double()
-    )
+        share = (share > 0).to(share.dtype)
+    share = share / share.sum(dim=1, keepdim=True)
+    moments = (seconds * share.double()).sum(dim=1)
+    return Summary(layers, _means(keys, share), _means(values, share), totals, moments)
 
 
-def _weighted_mean(states: Tensor, share: Tensor) -> Tensor:
-    mean = share @ states.float()  # (n,) @ (g, n, d) -> (g, d): no copy of the evicted rows
-    return mean.unsqueeze(1).to(states.dtype)
+def _means(states: Tensor, share: Tensor) -> Tensor:
+    """(m, g, n, d) weighted by (m, n) -> (m, g, d)."""
+    _, heads, tokens, width = states.shape
+    means = [
+        share[layers, None, None] @ states[layers].float()
+        for layers in layer_blocks(len(states), heads * tokens * width)
+    ]
+    return torch.cat(means).squeeze(2).to(states.dtype)

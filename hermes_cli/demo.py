@@ -1,27 +1,24 @@
 """The main job on a fresh machine: real video in, two memories side by side out.
 
-Writes a small split of NanoStream (H.264 video and time-stamped questions), lets the runner watch
-it twice with two workers - hierarchical memory and a sliding window of the same size - and prints
-both tables. Takes a few minutes on two cores.
+Writes a small split of NanoStream (H.264 video and time-stamped questions), lets hierarchical
+memory and a sliding window of the same size watch it with two workers, looks into the former, and
+prints tables and the paths of the pages. Takes a few minutes on two cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hermes.imports import HOME
 
 POLICIES = ("hermes", "recent")
-DATASETS = {"nanostream": "general", "nanostream_words": "words"}
-"""Dataset key -> section of metrics.json."""
+DATASETS = ("nanostream", "nanostream_words")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
@@ -29,14 +26,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
     options = _parse(argv, prog)
     model = options.model
     _run("-m", "video_qa.nanostream", "--out", str(options.data), *_split(options))
-    folders = {}
-    for dataset in DATASETS:
-        for policy in POLICIES:
-            folders[dataset, policy] = _infer(options, model, dataset, policy)
-    _print_tables(folders)
+    reports = {dataset: _compare(options, model, dataset) for dataset in DATASETS}
+    page = _inspect(options, model)
     print(f"\nvideos and annotations: {options.data}")
-    for (dataset, policy), folder in folders.items():
-        print(f"{dataset}, {policy}: {folder}")
+    for dataset, report in reports.items():
+        print(f"{dataset}: {report}")
+    print(f"what {POLICIES[0]} still holds: {page}")
     return 0
 
 
@@ -67,16 +62,31 @@ def _split(options: argparse.Namespace) -> list[str]:
     ]
 
 
-def _infer(options: argparse.Namespace, model: str, dataset: str, policy: str) -> Path:
-    folder = options.results / Path(model).name / f"{dataset}-{policy}-kv{options.kv_size}"
+def _compare(options: argparse.Namespace, model: str, dataset: str) -> Path:
+    out = options.results / Path(model).name / f"{dataset}-comparison"
     _run(
-        *("video_qa/run_infer.py", "--model", model, "--dataset", dataset),
-        *("--anno_path", str(options.data / f"{dataset}_test.json"), "--policy", policy),
-        *("--kv_size", str(options.kv_size), "--sample_fps", "1", "--num_chunks", "2"),
-        *("--save_dir", str(folder)),
-        *(("--device", options.device) if options.device else ()),
+        *("video_qa/compare.py", "--model", model, "--dataset", dataset),
+        *("--anno_path", str(options.data / f"{dataset}_test.json")),
+        *("--policies", ",".join(POLICIES), "--kv_sizes", str(options.kv_size)),
+        *("--sample_fps", "1", "--num_chunks", "2", "--results_root", str(options.results)),
+        *("--out", str(out), *_device(options)),
     )
-    return folder
+    return out / "report.html"
+
+
+def _inspect(options: argparse.Namespace, model: str) -> Path:
+    out = options.results / Path(model).name / "inspect"
+    video = sorted((options.data / "test").glob(f"*.{options.video_format}"))[0]
+    _run(
+        *("video_qa/inspect_memory.py", str(video), "--model", model, "--policy", POLICIES[0]),
+        *("--kv_size", str(options.kv_size), "--sample_fps", "1", "--out", str(out)),
+        *_device(options),
+    )
+    return out / "memory.html"
+
+
+def _device(options: argparse.Namespace) -> list[str]:
+    return ["--device", options.device] if options.device else []
 
 
 def _run(*arguments: str) -> None:
@@ -88,22 +98,3 @@ def _run(*arguments: str) -> None:
     done = subprocess.run([sys.executable, *command], env=environment, check=False)
     if done.returncode:
         sys.exit(f"the command above failed with exit code {done.returncode}")
-
-
-def _print_tables(folders: dict[tuple[str, str], Path]) -> None:
-    for dataset, section in DATASETS.items():
-        tables = {
-            policy: json.loads((folders[dataset, policy] / "metrics.json").read_text())
-            for policy in POLICIES
-        }
-        print(f"\n{dataset}: accuracy in % (95 % interval)")
-        print(f"{'':24}" + "".join(f"{policy:>24}" for policy in POLICIES))
-        for group in tables[POLICIES[0]][section]["categories"]:
-            cells = [tables[policy][section]["categories"][group] for policy in POLICIES]
-            print(f"{group:24}" + "".join(f"{_cell(cell):>24}" for cell in cells))
-
-
-def _cell(estimate: dict[str, Any]) -> str:
-    interval = estimate.get("interval95_percent")
-    shown = f" ({interval[0]:.0f}-{interval[1]:.0f})" if interval else ""
-    return f"{estimate['accuracy_percent']:.1f}{shown}"

@@ -15,9 +15,20 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes import Compression, MemoryConfig, StreamMemory, compress, ensure_positions, make_policy
+from hermes import (
+    Compression,
+    FamilyConstants,
+    MemoryConfig,
+    StreamMemory,
+    compress,
+    configure,
+    ensure_positions,
+    make_policy,
+)
+from hermes.compression import stacked_attention
 from hermes.policies import Guidance
 from hermes.positions import PositionRule
+from hermes.precedence import layers_of
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
@@ -41,7 +52,9 @@ class AbstractHermes(ReleasedNames, ABC):
     """One stream over a model that is injected; any number of streams share its weights."""
 
     family: ClassVar[str]
-    """Name in `hermes.config.FAMILIES`."""
+    """Short name, by which saved streams know it again."""
+    constants: ClassVar[FamilyConstants] = {}
+    """Fields of `MemoryConfig` that differ in this family, by profile."""
     default_sample_fps: ClassVar[float]
     init_prompt: ClassVar[str]
     """Text before the first frame; its tokens are never evicted."""
@@ -89,20 +102,38 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             ValueError: a policy or option that is unknown or cannot serve the model.
         """
-        self.policy = make_policy(config, len(self.decoder.layers), self.family)
+        self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
         self.reprefill = Reprefill(self) if self.policy.reprefills else None
         self._memory: StreamMemory | None = None
         self.clear_cache()
 
-    def new_stream(self, config: MemoryConfig | None = None) -> AbstractHermes:
-        """Another stream, with its own memory, over the same weights."""
+    def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
+        """The configuration with other fields named by the user, presets worked out anew.
+
+        Raises:
+            ValueError: as `hermes.configure`.
+        """
+        if not named:
+            return config
+        layers = layers_of(config)
+        user = {**layers["user"], **named}
+        return configure(family=self.constants, data_set=layers["data set"], **user)
+
+    def new_stream(self, config: MemoryConfig | None = None, **named: Any) -> AbstractHermes:
+        """Another stream, with its own memory, over the same weights.
+
+        Args:
+            config: default: that of this stream.
+            named: fields of `MemoryConfig` that shall be others; presets are worked out anew, so
+                that nothing of this stream's policy stays behind.
+
+        Raises:
+            ValueError: as `hermes.configure`.
+        """
+        config = self.configured(config or self.config, **named)
         return type(self)(
-            self.model,
-            self.processor,
-            config or self.config,
-            sample_fps=self.sample_fps,
-            attn=self.attn,
+            self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
         )
 
     @property
@@ -251,7 +282,8 @@ class AbstractHermes(ReleasedNames, ABC):
     def guidance_attention(
         self, wanted: Mapping[int, Guidance], texts: Mapping[Guidance, str] | None = None
     ) -> list[Tensor | None]:
-        """Attention (n,) of each layer's guidance text to the visual tokens, None if not wanted.
+        """Attention of each layer's guidance text to the visual tokens, for `Policy.choose`: per
+        stack (l, n), zero in layers that want none, None where all of them want none.
 
         Not as released, positions are renumbered first where a text would pass the model's limit.
 
@@ -268,7 +300,7 @@ class AbstractHermes(ReleasedNames, ABC):
         for name, tokens in ids.items():
             layers = sorted(layer for layer, text in wanted.items() if text == name)
             attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
-        return [attention.get(layer) for layer in range(self.memory.num_layers)]
+        return [stacked_attention(attention, stack) for stack in self.memory.stacks]
 
     def stream_answer(
         self,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hermes.memory import LayerAngles, StreamMemory
-from hermes.policies.base import Observer, Recall
+from hermes.policy_parts.base import Observer, Recall
 from hermes.positions import Placement
 from hermes.provenance import Provenance
 from hermes.rotation import rotate
@@ -108,7 +108,7 @@ class StreamDecoder:
         recall: Recall | None,
     ) -> Tensor:
         layer, scaling = self.layers[index], self.scaling(index)
-        hidden = hidden.to(memory.layers[index].device)
+        hidden = hidden.to(memory.place_of(index)[0].device)
         queries, new_keys, new_values = self.project(index, hidden)
         if recall:
             recall(index, queries)

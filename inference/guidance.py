@@ -34,7 +34,7 @@ def embedding_probe(
     attention = {}
     with memory.scratch(), memory.append(rule.text(len(embeddings), embeddings.device)) as angles:
         for layer in layers:
-            hidden = embeddings.to(memory.layers[layer].device)
+            hidden = embeddings.to(memory.place_of(layer)[0].device)
             queries, keys, _ = decoder.project(layer, hidden)
             cos, sin = angles(layer)
             everything, _ = memory.write(layer, keys, None, cos, sin)

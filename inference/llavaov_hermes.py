@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from hermes import FamilyConstants
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
 from inference.frames import PixelConfig, pixels
@@ -19,6 +20,9 @@ class LlavaOneVisionHermes(AbstractHermes):
     """A stream over `LlavaOnevisionForConditionalGeneration` (196 tokens per frame at 384)."""
 
     family = "llava"
+    constants: ClassVar[FamilyConstants] = {
+        "released": {"working_recency_weight": (1.0, 0.1), "working_decay": (20.0, 0.5)}
+    }
     default_sample_fps = 0.5
     init_prompt = "<|im_start|>system \nYou are a helpful assistant.<|im_end|><|im_start|>user "
 

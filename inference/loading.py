@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 import transformers
 from torch import nn
 
-from hermes import MemoryConfig
+from hermes import configure
 from hermes.policy_text import with_policy_text
 from inference.abstract_hermes import AbstractHermes
 from inference.errors import ModelLoadError
@@ -28,7 +29,7 @@ def load_model(
     model_path: str | Path,
     *,
     kv_size: int,
-    streaming: bool = True,
+    streaming: bool | None = None,
     device: str | torch.device | None = None,
     sample_fps: float | None = None,
     policy: str = "hermes",
@@ -36,6 +37,7 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     attn: str = "auto",
     max_pixels: int | None = None,
+    data_set: Mapping[str, Any] | None = None,
     **memory_options: Any,
 ) -> tuple[AbstractHermes, Processor]:
     """Load a checkpoint and put a stream on it.
@@ -43,7 +45,8 @@ def load_model(
     Args:
         model_path: hub-format folder, hub id, or a key of `MODELS`.
         kv_size: visual tokens per layer.
-        streaming: lazy renumbering; False renumbers at every pruning (offline benchmarks).
+        streaming: True is `reindex="lazy"`, False `reindex="eager"` (offline benchmarks); default:
+            what the data set or the policy says, else lazy.
         device: "cpu", "cuda", "cuda:1", or "auto" to spread layers over all visible GPUs;
             default: a GPU if there is one.
         sample_fps: frames per second that will be fed; default of the family.
@@ -52,6 +55,8 @@ def load_model(
         dtype: "float16", "bfloat16" or "float32"; default fp16 on a GPU, fp32 on the CPU.
         attn: "auto", "sdpa" or "flash".
         max_pixels: cap on the pixels of a frame (Qwen2.5-VL).
+        data_set: fields of `MemoryConfig` that come with the data, e.g. ``{"reindex": "eager"}``;
+            unlike what is named here they yield to a policy that is defined otherwise.
         memory_options: any field of `MemoryConfig`.
 
     Returns:
@@ -59,7 +64,7 @@ def load_model(
 
     Raises:
         ModelLoadError: missing, damaged or unknown checkpoint, no such device.
-        ValueError: a memory option that makes no sense.
+        ValueError: a memory option that makes no sense, or contradicts another one or the policy.
     """
     policy, memory_options = with_policy_text(policy, memory_options)
     profile = memory_options.pop("profile", profile)
@@ -68,9 +73,13 @@ def load_model(
     config = _read_config(folder)
     family = _family(folder, config)
     fps = _positive("sample_fps", sample_fps, family.engine.default_sample_fps)
-    memory_options.setdefault("reindex", "lazy" if streaming else "eager")
-    memory_config = MemoryConfig.from_profile(
-        profile, family=family.engine.family, kv_size=kv_size, policy=policy, **memory_options
+    memory_config = configure(
+        family=family.engine.constants,
+        data_set=data_set,
+        kv_size=kv_size,
+        policy=policy,
+        profile=profile,
+        **_with_flag(streaming, memory_options),
     )
     pixels = family.pixel_config(_processor_files(folder), config, max_pixels)
     processor = Processor(_tokenizer(folder), pixels)
@@ -120,6 +129,19 @@ def resolve_device(device: str | torch.device | None) -> str:
     if chosen.startswith(("cuda", "auto")) and not has_gpu:
         raise ModelLoadError(f"device {chosen!r} was asked for but torch sees no GPU; use 'cpu'")
     return chosen
+
+
+def _with_flag(streaming: bool | None, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The released flag is another name for `reindex`; both at once have to agree."""
+    if streaming is None:
+        return dict(named)
+    reindex = "lazy" if streaming else "eager"
+    if named.get("reindex", reindex) != reindex:
+        raise ValueError(
+            f"streaming={streaming} is reindex={reindex!r}, but reindex={named['reindex']!r} was "
+            "given as well: leave one of them out"
+        )
+    return {**named, "reindex": reindex}
 
 
 def _positive(name: str, value: float | None, default: float) -> float:

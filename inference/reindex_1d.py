@@ -19,5 +19,5 @@ class Positions1D:
         return Placement(torch.arange(num_tokens, device=device).view(1, -1), num_tokens)
 
     def renumber(self, positions: Tensor, num_prefix: int) -> Tensor:
-        """(1, n) positions -> 0 .. n-1; the prefix already stands there."""
-        return torch.arange(positions.shape[1], device=positions.device).view(1, -1)
+        """(l, 1, n) positions -> 0 .. n-1; the prefix already stands there."""
+        return torch.arange(positions.shape[-1], device=positions.device).expand_as(positions)

@@ -40,9 +40,8 @@ class Positions3D:
         return Placement(offsets, offsets.max().item() + 1)
 
     def renumber(self, positions: Tensor, num_prefix: int) -> Tensor:
-        """Rank compaction: on each axis the distinct values of the (3, n) positions after the
+        """Rank compaction: on each axis the distinct values of the (l, 3, n) positions after the
         prefix become num_prefix, num_prefix + 1, ... (released rule for M-RoPE)."""
         compact = positions.clone()
-        for axis in range(3):
-            compact[axis, num_prefix:] = num_prefix + dense_ranks(positions[axis, num_prefix:])
+        compact[..., num_prefix:] = num_prefix + dense_ranks(positions[..., num_prefix:])
         return compact

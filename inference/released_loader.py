@@ -21,6 +21,9 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
     ) -> tuple[Any, Any]:
         """(engine, processor); see `inference.load_model` for `options`. `n_init` is ignored.
 
+        `streaming` is what released code sets for each data set, so it yields to `policy`; name
+        `reindex` where it must not.
+
         Raises:
             TypeError: no kv_size.
         """
@@ -28,13 +31,13 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
             raise TypeError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
         from inference.loading import load_model as load
 
+        of_data_set = {"reindex": "lazy" if streaming else "eager"}
         return load(
             model_path,
             kv_size=kv_size,
-            streaming=streaming,
             device=device,
             sample_fps=sample_fps,
-            **options,
+            **{**options, "data_set": of_data_set | dict(options.get("data_set") or {})},
         )
 
     return load_model

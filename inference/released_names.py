@@ -11,12 +11,14 @@ d head width, a position axes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from hermes.compression import rows_per_layer, stacked_attention
+from hermes.layer_stack import LayerStack
+from hermes.memory import fold_evicted
 from inference.prompts import get_prompt, guidance_texts, pair_of_questions
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class ReleasedNames:
         @property
         def memory(self) -> StreamMemory: ...
         def adopt(self, config: MemoryConfig) -> None: ...
+        def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig: ...
         def forget_frames(self) -> None: ...
         def predict_and_compress(self, texts: Mapping[Guidance, str] | None = None) -> None: ...
         def stream_answer(self, input_text: Any, *sampling: Any) -> Iterator[str]: ...
@@ -60,7 +63,7 @@ class ReleasedNames:
                 f"kv_size is {self.kv_size} for this stream, which has begun; call clear_cache() "
                 "first, or open another stream"
             )
-        self.adopt(replace(self.config, kv_size=value))
+        self.adopt(self.configured(self.config, kv_size=value))
 
     @property
     def streaming(self) -> bool:
@@ -100,9 +103,8 @@ class ReleasedNames:
         """Per layer keys (1, g, s, d), rotated at their positions, and values; views; None if
         empty. Setting it to None forgets the frames and keeps the dialogue."""
         memory = self.memory
+        memory.refresh()
         used = slice(0, memory.num_tokens)
-        for layer, buffers in enumerate(memory.layers):
-            buffers.refresh(memory.positions[layer, :, used], memory._angles)
         pairs = [
             (kept.rotated[None, :, used], kept.values[None, :, used]) for kept in memory.layers
         ]
@@ -178,14 +180,16 @@ class ReleasedNames:
             "global": attn_weights_global,
             "mixed": attn_weights_mixed,
         }
-        scores = [
-            _visual(given[text][layer], memory) if (text := self.policy.guidance(layer)) else None
+        scores = {
+            layer: _visual(given[text][layer], memory)
             for layer in range(self.num_layers)
-        ]
+            if (text := self.policy.guidance(layer))
+        }
         everything = torch.arange(memory.num_visual)
         kept: Sequence[Tensor] = [everything] * self.num_layers
         if self.policy.overflows(memory.num_visual):
-            kept = self.policy.select(memory, scores)
+            stacked = [stacked_attention(scores, stack) for stack in memory.stacks]
+            kept = rows_per_layer(memory, self.policy, self.policy.choose(memory, stacked))
         prefix = torch.arange(memory.num_prefix)
         return [torch.cat((prefix.to(rows), rows + memory.num_prefix)) for rows in kept]
 
@@ -208,13 +212,17 @@ class ReleasedNames:
         if len(kept) != self.num_layers:
             raise ValueError(f"expected indices for {self.num_layers} layers, got {len(kept)}")
         longest = max(map(len, kept))
-        summaries = [
-            memory.fold(layer, rows, weighted=self.config.summary == "weighted")
-            if policy.folds(layer) and len(rows) == longest - 1
-            else None
-            for layer, rows in enumerate(kept)
+        folding = [
+            policy.folds(layer) and len(rows) == longest - 1 for layer, rows in enumerate(kept)
         ]
-        memory.keep(kept, summaries, None if self.streaming else self.rule.renumber)
+        stacked, summaries = [], []
+        for stack in memory.stacks:
+            rows, layers = _stack_rows(stack, kept, folding, longest)
+            stacked.append(rows)
+            weighted = self.config.summary == "weighted"
+            summary = fold_evicted(stack, layers, rows, weighted=weighted) if layers else None
+            summaries.append(summary)
+        memory.keep(stacked, summaries, None if self.streaming else self.rule.renumber)
 
     def get_prompt(self, query: str, mc: bool = False) -> str:
         """The released wrapping of a question body; `mc` opens the option that is to follow."""
@@ -269,3 +277,22 @@ def _rows(indices: Any, memory: StreamMemory) -> Tensor:
     if len(rows) and not (rows[0] >= 0 and rows[-1] < memory.num_tokens):
         raise ValueError(f"indices must lie in [0, {memory.num_tokens}), got {rows.tolist()}")
     return rows[rows >= memory.num_prefix] - memory.num_prefix
+
+
+def _stack_rows(
+    stack: LayerStack, kept: Sequence[Tensor], folding: Sequence[bool], longest: int
+) -> tuple[Tensor, slice | None]:
+    """(l, longest) rows of a stack as `StreamMemory.keep` takes them, and its layers that fold."""
+    short = [layer for layer in stack.layers if not folding[layer] and len(kept[layer]) != longest]
+    if short:
+        raise ValueError(
+            f"every layer must keep the same number of tokens; layer {short[0]} keeps "
+            f"{len(kept[short[0]])}, others {longest}"
+        )
+    rows = [
+        torch.cat((kept[layer], kept[layer][-1:])) if folding[layer] else kept[layer]
+        for layer in stack.layers
+    ]
+    found = [index for index, layer in enumerate(stack.layers) if folding[layer]]
+    layers = slice(found[0], found[-1] + 1) if found else None
+    return torch.stack(rows).to(stack.device), layers

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hermes import ContextLimitError
-from hermes.policies.reprefill_base import ReprefillPolicy
+from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.provenance import Provenance
 from inference.errors import FrameError
 from inference.timing import Stopwatch

@@ -57,7 +57,7 @@ def _rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tens
     return x * cos + torch.cat((-x[..., half:], x[..., :half]), -1) * sin
 
 
-def _norm(x: torch.Tensor, norm: torch.nn.Module) -> torch.Tensor:
+def _norm(x: torch.Tensor, norm) -> torch.Tensor:
     return F.rms_norm(x, (x.shape[-1],), norm.weight, norm.variance_epsilon)
 
 
@@ -71,9 +71,8 @@ def _attend(attention, x, cos, sin, bias: torch.Tensor, num_stream: int) -> torc
     q, k = _rotate(q, cos, sin), _rotate(k, cos, sin)
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
-    stream = F.scaled_dot_product_attention(
-        *(part[:, :, :num_stream] for part in (q, k, v)), is_causal=True
-    )
+    q_stream, k_stream, v_stream = (part[:, :, :num_stream] for part in (q, k, v))
+    stream = F.scaled_dot_product_attention(q_stream, k_stream, v_stream, is_causal=True)
     region = F.scaled_dot_product_attention(q[:, :, num_stream:], k, v, attn_mask=bias)
     mixed = torch.cat((stream, region), 2).transpose(1, 2).flatten(2)
     return attention.o_proj(mixed)
@@ -119,7 +118,8 @@ def hidden_states(
         x = x + layer.mlp(_norm(x, layer.post_attention_layernorm))
         if number + 1 == HINT_LAYERS:
             early = x[:, num_stream:]
-    return tuple(_norm(states, language_model.norm) for states in (x[:, num_stream:], early))
+    norm = language_model.norm
+    return _norm(x[:, num_stream:], norm), _norm(early, norm)
 
 
 def losses(model, set_head, hidden: torch.Tensor, early: torch.Tensor, batch: Batch) -> Losses:

@@ -147,7 +147,9 @@ def train_eyes(model, steps: int, num_states: int, seed: int, device: str) -> fl
         shown, kinds = pixels[pick].to(device).float(), labels[pick].to(device)
         shown, kinds = _augment(shown, kinds, generator)
         logits, targets = heads(see(model, shown)), head_targets(kinds)
-        loss = sum(F.cross_entropy(x, y) for x, y in zip(logits, targets, strict=True))
+        loss = torch.zeros((), device=device)
+        for guess, target in zip(logits, targets, strict=True):
+            loss = loss + F.cross_entropy(guess, target)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -24,7 +24,8 @@ def looked_up(task: str, facts: Facts, question: str) -> Pairs | None:
     if task in ("recent_shape", "recent_colour"):
         return pairs_of(facts.previous_scene[0])
     if task.startswith("recent"):
-        return pairs_of(facts.change()[0])
+        change = facts.change()
+        return None if change is None else pairs_of(change[0])
     if task in ("count_colours", "far_colour", "far_ever", "unanswerable"):
         return [pair for pair in facts.last_seen if f" {pair[0]}" in question]
     return None

@@ -94,7 +94,7 @@ class PackMaker:
         return True
 
     def make_pack(self, rng: random.Random, num_frames: int) -> tuple[list[list[int]], Pack]:
-        pack, history = Pack(self.room), []
+        pack, history = Pack(self.room), list[tuple[str, str]]()
         if num_frames == 0:
             while self._ask(pack, None, rng, history):
                 pass

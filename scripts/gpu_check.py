@@ -2,8 +2,9 @@
 
 bash scripts/gpu_check.sh [--wheels DIR] [--out gpu_check.json]
 
-Needs no network and no video library: without PyAV, openai or pydantic the tests that need them
-are left out and listed. Writes one JSON file with versions, device and the outcome of every part.
+Needs no network and no video library: without PyAV, openai, pydantic or scipy the tests that need
+them (and without pydantic the demo, which reads annotation files) are left out and listed. Writes
+one JSON file with versions, device and the outcome of every part.
 Exit code 0: every part passed; 1: some did not; 2: it could not start.
 """
 
@@ -27,15 +28,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.pytest_part import ROOT, left_out_files, run_command, run_tests, set_apart
 
-OPTIONAL = {"av": "av", "openai": "openai", "pydantic": "pydantic", "decord": "decord"}
+OPTIONAL = {name: name for name in ("av", "openai", "pydantic", "decord", "scipy")}
 """Module -> package: what the engine does without."""
 REQUIRED = {
-    **{name: name for name in ("accelerate", "hypothesis", "matplotlib", "numpy", "pandas")},
-    **{name: name for name in ("pytest", "safetensors", "tokenizers", "torch", "tqdm")},
+    **{name: name for name in ("accelerate", "hypothesis", "jinja2", "matplotlib", "numpy")},
+    **{name: name for name in ("pandas", "pytest", "safetensors", "tokenizers", "torch", "tqdm")},
     **{"transformers": "transformers", "PIL": "pillow", "pytest_timeout": "pytest-timeout"},
     "xdist": "pytest-xdist",
 }
 IMPORTS = "hermes, inference, video_qa.nanostream.write, video_qa.run_infer, video_qa.compare"
+IMPORTS += ", video_qa.hermes_vqa, video_qa.inspect_memory"
 STREAM_TESTS = ["tests/test_gpu_streams.py", "tests/test_inference_device.py"]
 CONTRACT_TESTS = [
     f"tests/test_{name}.py"
@@ -92,9 +94,9 @@ class Check:
             command += ["--minutes", str(self.options.demo_minutes)]
             command += [f"--data={folder}/data", f"--results={folder}/results"]
             result = run_command(command, self._left(), {})
-            found = sorted(Path(folder).glob("results/*/*/metrics.json"))
-            metrics = {path.parent.name: json.loads(path.read_text()) for path in found}
-            return {**result, "metrics": metrics}
+            found = sorted(Path(folder).glob("results/*/*/comparison.json"))
+            numbers = {path.parent.name: json.loads(path.read_text()) for path in found}
+            return {**result, "comparisons": numbers}
 
     def _left(self) -> float:
         return self.deadline - time.monotonic()
@@ -116,6 +118,9 @@ def main(argv: list[str] | None = None) -> int:
     check = Check(options)
     check.left_out = left_out_files(options.tests or ["tests"], list(OPTIONAL))
     report: dict[str, Any] = _machine(options.device) | {"left_out": check.left_out, "parts": {}}
+    if "demo" in options.parts and not find_spec("pydantic"):
+        options.parts = [name for name in options.parts if name != "demo"]
+        check.left_out["scripts/demo.py"] = "needs pydantic, which is not installed"
     for name in options.parts:
         report["parts"][name] = check.parts()[name]()
         report["passed"] = all(part["exit_code"] == 0 for part in report["parts"].values())

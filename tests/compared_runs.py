@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from eval.comparison import main as evaluate
+from video_qa.comparison.finished import FinishedRun, check_same_protocol, read_run
+from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.questions.annotations import Question, Video
-from video_qa.results.predictions import Prediction, write_predictions
+from video_qa.results.prediction import Prediction
+from video_qa.results.predictions import write_predictions
+from video_qa.runner.shards import question_keys
 
+pytest.importorskip("pydantic")  # which reads runs
 TASKS = ("now_colour", "recent_shape", "far_colour", "count_colours", "unanswerable")
 SKILL = {"recent": (0.95, 0.8, 0.3, 0.4, 0.6), "two_speed": (0.95, 0.85, 0.8, 0.6, 0.7)}
 """Chance of a right answer per task."""
+END = 9.0
+"""Seconds into the stream when everything is asked; at one frame per second."""
 SETTINGS = {"model": "nano", "sample_fps": 1.0, "profile": "released", "annotation_sha256": "a1"}
 
 
@@ -25,7 +34,7 @@ def videos(num_videos: int = 20) -> list[Video]:
             index,
             f"v{index}",
             f"videos/{index}.mp4",
-            tuple(Question(f"{task}?", "a", ("a", "b"), 9.0, task) for task in TASKS),
+            tuple(Question(f"{task}?", "a", ("a", "b"), END, task) for task in TASKS),
         )
         for index in range(num_videos)
     ]
@@ -59,6 +68,29 @@ def write_run(
     return folder
 
 
+def finished_comparison(
+    root: Path,
+    policies: Sequence[str],
+    sizes: Sequence[int],
+    num_videos: int = 12,
+    refused: Mapping[tuple[str, int], str] | None = None,
+    map_shape: tuple[int, int] = (3, 20),
+) -> list[FinishedRun]:
+    """Runs with retention maps, their table and comparison.json; no page yet."""
+    asked, runs = videos(num_videos), []
+    for number, policy in enumerate(policies):
+        for kv_size in sizes:
+            path = write_run(root / f"{number}-{kv_size}", policy, kv_size, num_videos)
+            shares = np.linspace(0, 1, map_shape[0] * map_shape[1]).reshape(map_shape)
+            write_map(path, policy, kv_size, shares ** (number + 1))
+            runs.append(read_run(path, question_keys(asked)))
+    check_same_protocol(runs)
+    write_comparison_csv(root / "comparison.csv", runs, asked)
+    write_json(root / "runs.json", describe_runs(runs, refused or {}, 2))
+    assert evaluate(["--folder", str(root)]) == 0
+    return runs
+
+
 def write_map(folder: Path, policy: str, kv_size: int, share: np.ndarray) -> None:
     """A retention map; `share` is (layer, moment)."""
     moments = share.shape[1]
@@ -85,7 +117,8 @@ def _prediction(run_id: str, video: Video, index: int, right: bool, kv_size: int
         video.video_id,
         index,
         video.questions[index].question,
-        9.0,
+        END,
+        num_frames=int(END),
         prediction="A) a" if right else "B) b",
         letter="A" if right else "B",
         correct_letter="A",

@@ -1,7 +1,8 @@
 """Shared fixtures, and the rule that a required GPU may not be skipped.
 
 HERMES_TEST_DEVICE (default cpu) and HERMES_TEST_DTYPE (default float32) choose where and in which
-precision the contracts run; oracles with tolerances always run in float32.
+precision the contracts run; oracles with tolerances always run in float32. The device may be
+`pretended:1` or `pretended:2`: that many GPUs that do not exist, layers spread over them.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 DEVICE = os.environ.get("HERMES_TEST_DEVICE", "cpu")
+NUM_PRETENDED = int(DEVICE.split(":")[1]) if DEVICE.startswith("pretended:") else 0
 DTYPE = os.environ.get("HERMES_TEST_DTYPE", "float32")
 FAMILIES = ("llava", "qwen")
 
@@ -65,11 +68,40 @@ def load(checkpoint: Callable[[str], object]) -> Callable[..., object]:
         key = (family, dtype)
         if key not in engines:
             engines[key], _ = load_model(
-                checkpoint(family), kv_size=24, device=DEVICE, dtype=dtype, sample_fps=1
+                checkpoint(family),
+                kv_size=24,
+                device="cpu" if NUM_PRETENDED else DEVICE,
+                dtype=dtype,
+                sample_fps=1,
             )
+            if NUM_PRETENDED:
+                engines[key] = _pretended(engines[key])
         return engines[key]
 
     return of
+
+
+def _pretended(engine: Any) -> Any:
+    """The engine on pretended GPUs; its weights serve every later pretence."""
+    from pretended_device import pretended_devices, spread
+
+    with pretended_devices(NUM_PRETENDED):
+        spread(engine.model, NUM_PRETENDED)
+        return type(engine)(
+            engine.model, engine.processor, engine.config, sample_fps=engine.sample_fps
+        )
+
+
+@pytest.fixture(autouse=True)
+def _pretence() -> Iterator[None]:
+    """Every test runs among the pretended GPUs if they were asked for."""
+    if not NUM_PRETENDED:
+        yield
+        return
+    from pretended_device import pretended_devices
+
+    with pretended_devices(NUM_PRETENDED):
+        yield
 
 
 @pytest.fixture(params=FAMILIES)

@@ -59,18 +59,23 @@ def policy_of(name: str, kv_size: int, **options: Any) -> Policy:
     return make_policy(config, NUM_LAYERS)
 
 
-def random_attention(num_visual: int, seed: int = 0) -> list[Tensor | None]:
-    """One distribution per layer."""
+def random_attention(num_visual: int, seed: int = 0) -> Tensor:
+    """(l, n) one distribution per layer."""
     generator = torch.Generator().manual_seed(seed)
-    return list(torch.rand(NUM_LAYERS, num_visual, generator=generator).softmax(-1))
+    return torch.rand(NUM_LAYERS, num_visual, generator=generator).softmax(-1)
 
 
-def compress_by(policy: Policy, memory: StreamMemory, seed: int = 0) -> list[Tensor]:
-    """Select, announce and evict as the engine does, with random attention."""
+def chosen(policy: Policy, memory: StreamMemory, attention: Tensor | None = None) -> Tensor:
+    """(l, k) rows that a policy keeps; all layers lie in one stack."""
+    return policy.choose(memory, [attention])[0]
+
+
+def compress_by(policy: Policy, memory: StreamMemory, seed: int = 0) -> Tensor:
+    """Choose, announce and evict as the engine does, with random attention; (l, k) kept rows."""
     attention = random_attention(memory.num_visual, seed)
-    kept = policy.select(memory, attention)
-    policy.evicting(memory, attention, kept)
-    memory.keep(kept)
+    kept = chosen(policy, memory, attention)
+    policy.evicting(memory, [attention], [kept])
+    memory.keep([kept])
     return kept
 
 

@@ -58,7 +58,7 @@ class Run(NamedTuple):
     answers: list[str]
     held: dict[str, torch.Tensor]
     costs: dict[str, Cost]
-    """Of the last `chunk` before the first `question`, and of that question; empty on the CPU."""
+    """Of the first `question` and of the `chunk` after it; empty on the CPU."""
     places: dict[str, set[tuple[str, str]]]
     """For each of these the (kind, file:line) of waits and copies."""
 
@@ -82,7 +82,7 @@ def run_stream(engine: AbstractHermes, traffic: Traffic | None = None) -> Run:
             measured("question")
         engine.encode_video_chunk(random_frames(CHUNK_FRAMES[engine.family], seed=step))
         engine.predict_and_compress()
-        if step == NUM_CHUNKS - 1:
+        if step == NUM_CHUNKS:
             measured("chunk")
     second = ask(engine, "!", max_new_tokens=MAX_NEW_TOKENS)
     engine.memory.check_integrity(engine.max_positions)

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from video_qa.hermes_vqa import main as worker_main
 
+pytest.importorskip("pydantic")  # which reads annotation files
 OPTIONS = ["red", "green", "blue", "grey"]
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS
 
+pytest.importorskip("pydantic")
 DEFAULT_FOLDER = Path(__file__).parents[1] / "../shared/annotations"
 FOLDER = Path(os.environ.get("HERMES_ANNOTATIONS", DEFAULT_FOLDER))
 

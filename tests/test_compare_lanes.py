@@ -14,7 +14,8 @@ from inference import AbstractHermes
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.lanes.lanes import Lane, SharedWatch
 from video_qa.lanes.retention import RetentionLog
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.settings.run_settings import RunSettings
 
 SETTINGS = RunSettings(

@@ -15,7 +15,9 @@ import pytest
 from runner_helpers import choice, rows, videos_with
 from tiny import open_stream
 
+from hermes import MemoryConfig, MemoryLayout
 from hermes.policies import POLICIES
+from hermes.policies.hermes import Hermes
 from hermes.policy_text import read_policy
 from inference import AbstractHermes
 from video_qa.compare import main
@@ -46,7 +48,7 @@ def inside(load: Callable[[str], AbstractHermes], monkeypatch: pytest.MonkeyPatc
         return []
 
     def engine(settings: object, device: object) -> AbstractHermes:
-        return open_stream(load("llava"), policy="recent", kv_size=16, reindex="lazy")
+        return open_stream(load("llava"), policy="recent", kv_size=16)
 
     monkeypatch.setattr(execute, "run_workers", run_all)
     monkeypatch.setattr(worker, "load_engine", engine)
@@ -81,7 +83,13 @@ def test_half_finished_folders_are_continued(
     assert {run["policy"] for run in numbers["runs"]} == set(NAMES)
     assert all(run["cost"]["tokens_per_frame"] == 4 for run in numbers["runs"])
     text = (out / "report.html").read_text()
-    assert all(name in text for name in NAMES)
+    assert all(name in text for name in NAMES) and text.count("data:image/jpeg") <= 9
+    said = capfd.readouterr().out.splitlines()
+    for run in numbers["runs"]:
+        first = said.index(next(line for line in said if line.startswith(f"{run['kv_size']} tok")))
+        row = next(line for line in said[first:] if line.startswith(f"{run['policy']} "))
+        assert f"{run['groups']['all questions']['accuracy_percent']:.1f} (" in row.split("  ")[-1]
+    assert said[-1] == f"Report: {out / 'report.html'}"
     left = {path.name for path in out.iterdir()} - {"logs", ".lock", MARKER}
     outputs = {f"comparison.{kind}" for kind in ("csv", "json", "md")}
     assert left == outputs | {"runs.json", "report.html"}
@@ -107,20 +115,24 @@ def test_half_finished_folders_are_continued(
 
 
 @pytest.mark.usefixtures("inside")
-def test_a_policy_that_cannot_serve_the_family_says_so_and_the_rest_goes_on(
+def test_a_policy_that_cannot_serve_the_model_says_so_and_the_rest_goes_on(
     tmp_path: Path,
     command: list[str],
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(POLICIES["hermes"], "families", frozenset({"qwen"}))
+    class Picky(Hermes):
+        def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
+            raise ValueError(f"policy 'hermes' cannot serve {layout.num_layers} layers")
+
+    monkeypatch.setitem(POLICIES, "hermes", Picky)
     assert main(changed(command, kv_sizes="16")) == 1
-    assert "policy 'hermes' cannot serve the family 'llava'" in capfd.readouterr().err
+    assert "policy 'hermes' cannot serve 10 layers" in capfd.readouterr().err
     out = next((tmp_path / "results").rglob("comparison.csv")).parent
     numbers = json.loads((out / "comparison.json").read_text())
     assert {run["policy"] for run in numbers["runs"]} == set(NAMES) - {"hermes"}
     assert "cannot serve" in numbers["refused"][0]["error"]
-    assert "cannot serve the family" in (out / "report.html").read_text()
+    assert "cannot serve 10 layers" in (out / "report.html").read_text()
 
 
 @pytest.mark.usefixtures("inside")

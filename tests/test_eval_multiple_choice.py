@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eval.eval_multiple_choice import main
@@ -242,10 +242,11 @@ def test_metrics_of_others_survive_and_damage_is_kept_aside(tmp_path: Path) -> N
     (tmp_path / "metrics.json").write_text('{"timing": {"seconds": 1}}')
     main(["general", "--results_path", str(path)])
     assert metrics(tmp_path, "timing") == {"seconds": 1}
-    (tmp_path / "metrics.json").write_text('{"timing": ')
-    assert main(["general", "--results_path", str(path)]) == 0
-    assert (tmp_path / "metrics.json.unreadable").read_text() == '{"timing": '
-    assert metrics(tmp_path, "general")["n"] == 8
+    for damaged in ('{"timing": ', "[1]", "[" * 100_000):
+        (tmp_path / "metrics.json").write_text(damaged)
+        assert main(["general", "--results_path", str(path)]) == 0
+        assert (tmp_path / "metrics.json.unreadable").read_text() == damaged
+        assert metrics(tmp_path, "general")["n"] == 8
 
 
 @pytest.mark.parametrize(
@@ -325,6 +326,7 @@ def test_runs_as_a_script_from_the_repository_root(tmp_path: Path) -> None:
     assert "Real-Time Visual Perception: 75.00% (n=3)" in done.stdout
 
 
+@settings(deadline=None)  # it waits for the disk
 @given(
     st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.booleans()), min_size=1, max_size=30)
 )

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import open_stream
 
-from hermes import POLICIES, PROFILES, MemoryConfig, make_policy
+from hermes import POLICIES, PROFILES, MemoryConfig, configure, make_policy
 
 WRONG = [
     ("kv_size", 0),
@@ -57,20 +57,21 @@ def test_the_configuration_is_frozen():
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ValueError, match="unknown profile 'x'; known: released, paper"):
-        MemoryConfig.from_profile("x", family="llava", kv_size=1)
-    with pytest.raises(ValueError, match="unknown family 'x'; known: llava, qwen"):
-        MemoryConfig.from_profile(family="x", kv_size=1)
+        configure(profile="x", kv_size=1)
     with pytest.raises(ValueError, match=r"unknown memory option \['colour'\]; known: .*kv_size"):
-        MemoryConfig.from_profile(family="llava", kv_size=1, colour="red")
-    with pytest.raises(ValueError, match="unknown policy 'x'") as error:
-        make_policy(MemoryConfig(kv_size=1, policy="x"), 10)
-    assert all(name in str(error.value) for name in POLICIES)
+        configure(kv_size=1, colour="red")
+    with pytest.raises(ValueError, match=r"unknown memory option \['set_by'\]"):
+        configure(kv_size=1, set_by={})
+    for make in (configure, lambda **named: make_policy(MemoryConfig(**named), 10)):
+        with pytest.raises(ValueError, match="unknown policy 'x'") as error:
+            make(kv_size=1, policy="x")
+        assert all(name in str(error.value) for name in POLICIES)
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_field_can_be_set_alone(profile):
-    usual = MemoryConfig.from_profile(profile, family="llava", kv_size=5)
-    other = MemoryConfig.from_profile(profile, family="llava", kv_size=5, sensory_decay=3.0)
+    usual = configure(profile=profile, kv_size=5)
+    other = configure(profile=profile, kv_size=5, sensory_decay=3.0)
     assert dataclasses.replace(usual, sensory_decay=3.0) == other
     assert usual.profile == profile
 

@@ -39,7 +39,7 @@ def _guidance_positions(policy: str) -> int:
 def _options(policy: str, family: str, reindex: str) -> dict:
     positions = LIMITS[family] + _guidance_positions(policy)
     limit = {} if policy == "none" else {"position_limit": positions, "reindex_margin": 20}
-    return {"policy": policy, "reindex": reindex, "kv_size": KV_SIZE, **limit}
+    return {"policy": policy, "data_set": {"reindex": reindex}, "kv_size": KV_SIZE, **limit}
 
 
 def _check(engine, prefix: dict[str, torch.Tensor], compressed: bool) -> None:

@@ -8,13 +8,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hermes import MemoryConfig, MemoryLayout
+from hermes import MemoryConfig, MemoryLayout, configure
 from hermes.importance import blend, mean_attention, min_max, recency
 from hermes.layout import Band
 from hermes.policies.uniform import spread
 from hermes.positions import dense_ranks
-from hermes.smoothing import resample, smooth_across_layers
+from hermes.smoothing import smooth_across_layers, smoothing_matrix
 from hermes.summary import fold
+from inference.llavaov_hermes import LlavaOneVisionHermes
+from inference.qwenvl_hermes import QwenVLHermes
 
 
 @pytest.mark.parametrize(("num_tokens", "decay"), [(1, 20), (2, 0.5), (7, 8.0), (300, 20.0)])
@@ -35,11 +37,14 @@ def test_min_max_and_blend():
     ours = [torch.from_numpy(x).float() for x in (attention, recent)]
     assert np.allclose(min_max(ours[0], 1e-6), scaled(attention), atol=1e-5)
     expected = 0.4 * scaled(attention) + 0.6 * scaled(recent)
-    assert np.allclose(blend(ours[0], 0.6, ours[1], 1e-6), expected, atol=1e-5)
-    assert np.allclose(blend(None, 1, ours[1], 1e-6), scaled(recent), atol=1e-6)
+    weights = torch.tensor([[0.6], [1.0], [0.0]], dtype=torch.float64)
+    rows = [tensor.expand(3, -1) for tensor in ours]
+    mixed, old, new = blend(rows[0], weights, rows[1], 1e-6)
+    assert np.allclose(mixed, expected, atol=1e-5)
+    assert np.allclose(old, scaled(recent), atol=1e-6)
+    assert np.allclose(new, scaled(attention), atol=1e-5)
+    assert torch.equal(blend(None, weights * 0 + 1, rows[1], 1e-6), old.expand(3, -1))
     assert (min_max(torch.ones(5), 1e-6) == 0).all()
-    with pytest.raises(ValueError, match="attention is needed"):
-        blend(None, 0.5, ours[1], 1e-6)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -69,16 +74,12 @@ def test_smoothing_runs_from_deep_to_shallow():
     for layer in (3, 2, 1, 0):
         deeper = expected[layer + 1]
         expected[layer] = (1 - weights[layer]) * expected[layer] + weights[layer] * deeper
-    given_scores = list(torch.from_numpy(scores))
-    ours = smooth_across_layers(given_scores, weights)
-    assert np.allclose(torch.stack(ours), expected)
-    assert np.array_equal(torch.stack(given_scores), scores), "the input stays"
-
-
-def test_resampling_interpolates_linearly():
-    line = torch.arange(8.0)
-    assert torch.equal(resample(line, 8), line)
-    assert torch.allclose(resample(line, 4), torch.tensor([0.5, 2.5, 4.5, 6.5]))
+    given_scores = torch.from_numpy(scores).float()
+    ours = smooth_across_layers(given_scores, smoothing_matrix(weights))
+    assert np.allclose(ours, expected, atol=1e-6)
+    upper = smooth_across_layers(given_scores[:3], smoothing_matrix(weights[:4]), ours[3])
+    assert np.allclose(upper, expected[:3], atol=1e-6), "layers on two devices"
+    assert np.allclose(given_scores, scores), "the input stays"
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -90,18 +91,22 @@ def test_fold(weighted):
     share = weights[gone] if weighted else np.ones(len(gone))
     share = share / share.sum()
     tensors = [torch.from_numpy(x).float() for x in (keys, values)]
+    pair = [torch.stack((x, 7 + x)) for x in tensors]
     ours = fold(
-        *tensors,
-        torch.from_numpy(seconds),
-        torch.from_numpy(weights).float(),
-        torch.tensor(kept),
+        slice(3, 5),
+        *pair,
+        torch.from_numpy(seconds).expand(2, -1),
+        torch.from_numpy(weights).float().expand(2, -1),
+        torch.tensor(kept).expand(2, -1),
         weighted=weighted,
     )
-    for mean, states in ((ours.key, keys), (ours.value, values)):
+    assert ours.layers == slice(3, 5)
+    for mean, states in ((ours.keys, keys), (ours.values, values)):
         expected = sum(share[i] * states[:, token] for i, token in enumerate(gone))
-        assert np.allclose(mean[:, 0], expected, atol=1e-6)
-    assert ours.weight == weights[gone].sum()
-    assert ours.seconds.item() == pytest.approx((share * seconds[gone]).sum())
+        assert np.allclose(mean[0], expected, atol=1e-6)
+        assert np.allclose(mean[1], 7 + expected, atol=1e-5)
+    assert ours.weights.tolist() == [weights[gone].sum()] * 2
+    assert ours.seconds[1].item() == pytest.approx((share * seconds[gone]).sum())
 
 
 @pytest.mark.parametrize(
@@ -109,13 +114,14 @@ def test_fold(weighted):
     [(24, (2, 14, 8)), (28, (2, 17, 9)), (36, (3, 22, 11)), (64, (6, 38, 20)), (80, (8, 48, 24))],
 )
 def test_released_bands(num_layers, bands):
-    config = MemoryConfig.from_profile(family="qwen", kv_size=1)
+    config = MemoryConfig(kv_size=1)
     layout = MemoryLayout.from_config(num_layers, config)
     names = [layout.band(layer) for layer in range(num_layers)]
     assert tuple(names.count(band) for band in Band) == bands
     assert names == sorted(names, key=lambda band: band.value)
 
 
+ENGINES = {"llava": LlavaOneVisionHermes, "qwen": QwenVLHermes}
 RELEASED = {
     ("released", "llava"): (lambda p: 1.0 - 0.9 * p, lambda p: 20 - 19.5 * p),
     ("released", "qwen"): (lambda p: 0.75 - 0.6 * p, lambda p: 20 - 12 * p),
@@ -127,7 +133,7 @@ RELEASED = {
 @pytest.mark.parametrize(("case", "rule"), RELEASED.items(), ids=map("-".join, RELEASED))
 def test_released_weights_of_every_layer(case, rule):
     profile, family = case
-    config = MemoryConfig.from_profile(profile, family=family, kv_size=1)
+    config = configure(profile=profile, family=ENGINES[family].constants, kv_size=1)
     layout = MemoryLayout.from_config(28, config)
     for layer in range(28):
         weight, decay = layout.recency(layer, config)

@@ -15,7 +15,7 @@ def test_evicting_nothing_changes_nothing(base_any):
     watch(engine, random_frames(8))
     before = contents(engine)
     everything = torch.arange(engine.memory.num_visual, device=engine.device)
-    engine.memory.keep([everything] * engine.memory.num_layers)
+    engine.memory.keep([everything.expand(engine.memory.num_layers, -1)])
     assert_same(before, contents(engine))
 
 
@@ -104,9 +104,11 @@ def test_layers_of_different_lengths_are_refused(base_any):
     engine = open_stream(base_any, kv_size=100)
     watch(engine, random_frames(8))
     before = contents(engine)
-    rows = [torch.arange(5 + (layer == 3), device=engine.device) for layer in range(10)]
+    engine.memory.stacks *= 2  # as if the layers lay on two devices
+    rows = [torch.arange(5 + extra, device=engine.device).expand(10, -1) for extra in (0, 1)]
     with pytest.raises(ValueError, match="same number of tokens"):
         engine.memory.keep(rows)
+    engine.memory.stacks = engine.memory.stacks[:1]
     assert_same(before, contents(engine))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from eval.multiple_choice.words import normalised
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.nanostream.questions import GROUPS
 from video_qa.nanostream.write import CHOICE, WORDS, Settings, write_split
-from video_qa.questions.annotations import load_annotations
+from video_qa.questions.annotations import Question, Video
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
 
@@ -34,6 +35,28 @@ CODED = find_spec("av") is not None
 """Without PyAV the same streams are watched as they were rendered, without H.264."""
 
 
+def videos_of(file: Path) -> list[Video]:
+    """As `load_annotations` gives them, without pydantic."""
+    return [
+        Video(
+            index,
+            entry["video_id"],
+            entry["video_path"],
+            tuple(
+                Question(
+                    asked["question"],
+                    asked["answer"],
+                    tuple(asked["choices"]) if "choices" in asked else None,
+                    asked["end_time"],
+                    asked["task"],
+                )
+                for asked in entry["conversations"]
+            ),
+        )
+        for index, entry in enumerate(json.loads(file.read_text()))
+    ]
+
+
 def replies(policy: str, folder: Path, coded: bool = CODED) -> dict[str, list[bool]]:
     """Group -> right or wrong, with options and in words alike."""
     minutes = MINUTES[policy]
@@ -45,7 +68,7 @@ def replies(policy: str, folder: Path, coded: bool = CODED) -> dict[str, list[bo
     engine = load_engine(settings, DEVICE)
     found: dict[str, list[bool]] = {group: [] for group in GROUPS}
     for kind in (CHOICE, WORDS):
-        for video in load_annotations(files[kind]):
+        for video in videos_of(files[kind]):
             for row in HermesVQA(engine, settings, "test").analyze_a_video(video):
                 question = video.questions[row.question_index]
                 word = normalised(row.prediction) == normalised(question.answer)

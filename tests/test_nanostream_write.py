@@ -13,7 +13,7 @@ from video_qa.nanostream.render import render
 from video_qa.nanostream.shapes import RGB
 from video_qa.nanostream.world import Scene, Thing, World
 from video_qa.nanostream.write import NanoStreamError, Settings, write_split
-from video_qa.questions.annotations import load_annotations
+from video_qa.questions.annotation_file import load_annotations
 
 SMALL = Settings(num_streams=2, min_minutes=0.2, max_minutes=0.3)
 

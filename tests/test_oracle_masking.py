@@ -68,7 +68,7 @@ def random_run(engine, seed: int, num_kept: int = 14):
         num_visual = engine.memory.num_visual
         count = min(num_kept, num_visual)
         kept = [np.sort(generator.permutation(num_visual)[:count]) for _ in range(NUM_LAYERS)]
-        engine.memory.keep([torch.from_numpy(rows).to(engine.device) for rows in kept])
+        engine.memory.keep([torch.from_numpy(np.stack(kept)).to(engine.device)])
         for layer, rows in enumerate(kept):
             book.evict(layer, prefix, rows)
     return book, pieces

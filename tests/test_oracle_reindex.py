@@ -94,15 +94,15 @@ def test_ten_thousand_renumberings_equal_one(base):
 
     def spread_out(positions: torch.Tensor, num_prefix: int) -> torch.Tensor:
         shifted = positions.clone()
-        shifted[:, num_prefix:] = shifted[:, num_prefix:] * 3 + 11
+        shifted[..., num_prefix:] = shifted[..., num_prefix:] * 3 + 11
         return shifted
 
     for step in range(10_000):
         often.renumber(rule.renumber if step % 2 else spread_out)
         if step % 10 < 2:  # rotates at the passing positions
-            often.layers[0].refresh(often.positions[0, :, : often.num_tokens], base.decoder.angles)
+            often.refresh()
     once.renumber(rule.renumber)
-    once.layers[0].refresh(once.positions[0, :, : once.num_tokens], base.decoder.angles)
+    once.refresh()
     used = slice(0, once.num_tokens)
     assert torch.equal(once.positions[..., used], often.positions[..., used])
     for name in ("keys", "values", "rotated"):

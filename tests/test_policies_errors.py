@@ -1,15 +1,13 @@
-"""Unknown names, options out of range, families and frames a policy cannot serve."""
+"""Unknown names, options out of range, frames a policy cannot serve."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from policy_memory import add_frames, empty_memory, policy_of, random_states
+from policy_memory import add_frames, chosen, empty_memory, policy_of, random_states
 from tiny import open_stream
 
-from hermes import MemoryConfig, make_policy
 from hermes.policies import POLICIES
-from hermes.policies.recent import Recent
 from inference import load_model
 
 OUT_OF_RANGE = [
@@ -56,17 +54,6 @@ def test_unknown_policy_lists_all():
     assert all(name in str(caught.value) for name in POLICIES)
 
 
-def test_a_family_that_a_policy_cannot_serve(monkeypatch):
-    class Picky(Recent):
-        families = frozenset({"llava"})
-
-    monkeypatch.setitem(POLICIES, "picky", Picky)
-    config = MemoryConfig(kv_size=8, policy="picky")
-    assert isinstance(make_policy(config, 4, "llava"), Picky)
-    with pytest.raises(ValueError, match="'picky' cannot serve the family 'qwen', only: llava"):
-        make_policy(config, 4, "qwen")
-
-
 def test_options_reach_the_engine_and_the_record(base):
     engine = open_stream(base, policy="two_speed", policy_options={"recent_share": 0.25})
     recorded = engine.describe()
@@ -92,17 +79,17 @@ def test_frames_of_two_sizes_are_refused(policy):
     add_frames(memory, *random_states(3, 4))
     add_frames(memory, *random_states(3, 6), first=3)
     acting = policy_of(policy, 12)
-    attention = [torch.rand(30)] * 4
+    attention = torch.rand(4, 30)
     with pytest.raises(ValueError, match=r"differ in size.*equal height and width"):
-        kept = acting.select(memory, attention)
-        acting.evicting(memory, attention, kept)
+        kept = chosen(acting, memory, attention)
+        acting.evicting(memory, [attention], [kept])
 
 
 def test_a_store_below_one_frame_is_refused_before_anything_is_lost():
     memory = empty_memory()
     add_frames(memory, *random_states(6, 4))
     policy = policy_of("rekv", 12, host_bytes_limit=10)
-    kept = policy.select(memory, [None] * 4)
+    kept = chosen(policy, memory)
     with pytest.raises(ValueError, match="the limit is 10: raise host_bytes_limit"):
-        policy.evicting(memory, [None] * 4, kept)
+        policy.evicting(memory, [None], [kept])
     assert memory.num_visual == 24

@@ -20,8 +20,8 @@ from policy_memory import (
 )
 from tiny import ask, open_stream, random_frames, watch
 
-from hermes.frame_store import FrameStore, mean_query
-from hermes.quantise import dequantise, quantise
+from hermes.policy_parts.frame_store import FrameStore, mean_query
+from hermes.policy_parts.quantise import dequantise, quantise
 
 LENGTH = 4
 FRAME_BYTES = 2 * NUM_LAYERS * HEADS * LENGTH * WIDTH * 4
@@ -108,7 +108,7 @@ def test_byte_limit_evicts_the_oldest_and_never_grows():
     held = sum(t.untyped_storage().nbytes() for frame in store.frames for t in frame.states)
     assert store.host_bytes == held == 3 * FRAME_BYTES
     assert len({frame.slot for frame in store.frames}) == 3
-    assert store._index[0].shape[0] == 64, "freed rows are used again"
+    assert store._index[0].shape[1] == 64, "freed rows are used again"
 
 
 def test_thinning_keeps_an_even_spread():

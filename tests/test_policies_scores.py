@@ -13,6 +13,7 @@ from policy_memory import (
     PREFIX,
     WIDTH,
     add_frames,
+    chosen,
     compress_by,
     empty_memory,
     policy_of,
@@ -21,10 +22,11 @@ from policy_memory import (
 )
 
 from hermes.importance import mean_attention
-from hermes.policies.novelty import choose_keyframes, stream_novelty
-from hermes.policies.slices import ranks_within, time_slices, top_with_floors
-from hermes.policies.value_norm import masked_mean, pooled
-from hermes.received_attention import received_attention
+from hermes.policy_parts.novelty import choose_keyframes, stream_novelty
+from hermes.policy_parts.received_attention import received_attention
+from hermes.policy_parts.selection import top_after, top_rows
+from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors
+from hermes.policy_parts.value_norm import known_frames, masked_mean, pooled_norms
 
 LENGTH = 4
 
@@ -47,7 +49,7 @@ def test_tar_drops_exactly_the_patches_that_repeat():
     add_frames(memory, keys, values)
     # 16 of 32 tokens stay: 2 reference frames of 4 tokens, 8 of the 12 changing older tokens
     policy = policy_of("infinipot_v", 31, target_ratio=16 / 31, tar_ratio=1.0, query_ratio=0.25)
-    for rows in policy.select(memory, [None] * NUM_LAYERS):
+    for rows in chosen(policy, memory):
         older = rows[rows < 24]
         assert rows[rows >= 24].tolist() == list(range(24, 32)), "reference frames stay whole"
         assert older.numel() == 8
@@ -61,13 +63,13 @@ def test_van_keeps_the_largest_values():
     memory = empty_memory()
     add_frames(memory, keys, values)
     policy = policy_of("infinipot_v", 31, target_ratio=12 / 31, tar_ratio=0.0)
-    deepest = policy.select(memory, [None] * NUM_LAYERS)[-1]  # no pooling in the last quarter
+    deepest = chosen(policy, memory)[-1]  # no pooling in the last quarter
     assert deepest.tolist() == [*loud, *range(24, 32)]
 
 
 def test_infinipot_cuts_to_its_target():
     memory = _filled(8)
-    kept = policy_of("infinipot_v", 31).select(memory, [None] * NUM_LAYERS)
+    kept = chosen(policy_of("infinipot_v", 31), memory)
     assert {rows.numel() for rows in kept} == {int(0.75 * 31)}
 
 
@@ -88,6 +90,10 @@ def test_pooling_leaves_evicted_neighbours_out():
         assert mean[0, f, y, x].item() == pytest.approx(sum(near) / len(near), rel=1e-5)
 
 
+def _pooled(memory, grid):
+    return pooled_norms(memory.stacks[0], known_frames(memory), grid, NUM_LAYERS)
+
+
 def test_value_norm_is_pooled_by_depth():
     """One loud token spreads over its 7 x 7 x 7, its frame, its neighbours, nothing."""
     keys, values = random_states(12, LENGTH)
@@ -95,11 +101,11 @@ def test_value_norm_is_pooled_by_depth():
     values[:, 5, 1] = 100
     memory = empty_memory()
     add_frames(memory, keys, values)
-    scores = pooled(memory, (2, 2))
-    spoken = [{i // LENGTH for i in (scores(k) > 3).nonzero().flatten().tolist()} for k in range(4)]
+    scores = _pooled(memory, (2, 2))
+    spoken = [{i // LENGTH for i in (scores[k] > 3).nonzero().flatten().tolist()} for k in range(4)]
     assert spoken[0] == set(range(2, 9))
     assert spoken[1] == {5}
-    touched = [(scores(layer) > 3).nonzero().flatten().tolist() for layer in (1, 2, 3)]
+    touched = [(scores[layer] > 3).nonzero().flatten().tolist() for layer in (1, 2, 3)]
     assert touched == [[20, 21, 22, 23], [20, 21, 22], [21]]
 
 
@@ -110,9 +116,9 @@ def test_the_windows_are_five_and_seven_patches_wide():
     values[:, 0, 4 * 9 + 4] = 1000
     memory = empty_memory()
     add_frames(memory, keys, values)
-    scores = pooled(memory, (9, 9))
+    scores = _pooled(memory, (9, 9))
     for layer, radius in ((0, 3), (1, 2)):
-        heard = (scores(layer) > 3).view(9, 9).nonzero() - 4
+        heard = (scores[layer] > 3).view(9, 9).nonzero() - 4
         assert len(heard) == (2 * radius + 1) ** 2 and heard.abs().max() == radius
 
 
@@ -121,9 +127,9 @@ def test_prototype_is_the_score_weighted_mean_of_its_frame():
     states = [(b.keys.clone(), b.values.clone()) for b in memory.layers]
     policy = policy_of("stream_mem", 14)
     attention = random_attention(24)
-    kept = policy.select(memory, attention)
-    policy.evicting(memory, attention, kept)
-    memory.keep(kept)
+    kept = chosen(policy, memory, attention)
+    policy.evicting(memory, [attention], [kept])
+    memory.keep([kept])
     assert memory.num_visual == 14
     for layer, rows in enumerate(kept):
         weights = memory.provenance.weights[layer, PREFIX : PREFIX + 14]
@@ -177,7 +183,7 @@ def test_live_vlm_covers_every_bucket():
     policy = policy_of("live_vlm", 24, recent_share=1 / 3, num_buckets=4)
     for layer in range(NUM_LAYERS):
         policy._received[layer] = torch.linspace(1, 0, 64)
-    for rows in policy.select(memory, [None] * NUM_LAYERS):
+    for rows in chosen(policy, memory):
         assert rows[-8:].tolist() == list(range(56, 64)), "short-term memory stays raw"
         # frames 0 to 13 in 4 spans of 3.25 seconds; the best of each are its first
         assert rows[:-8].tolist() == [*range(4), *range(16, 20), *range(28, 32), *range(40, 44)]
@@ -190,7 +196,7 @@ def test_live_vlm_keeps_a_recent_frame_of_any_size(share, frames):
     policy = policy_of("live_vlm", 20, recent_share=share, num_buckets=4)
     for layer in range(NUM_LAYERS):
         policy._received[layer] = torch.linspace(1, 0, 64)
-    for rows in policy.select(memory, [None] * NUM_LAYERS):
+    for rows in chosen(policy, memory):
         assert rows.numel() == 20
         whole = [frame for frame in range(16) if (rows // 4 == frame).sum() == 4]
         assert [frame for frame in whole if frame >= 14] == list(range(16 - frames, 16))
@@ -207,8 +213,8 @@ def test_live_vlm_looks_only_when_something_leaves():
 def test_stratified_floors_hold(floor_share):
     memory = _filled(16)
     policy = policy_of("stratified", 32, num_slices=4, floor_share=floor_share)
-    biased = [torch.linspace(0, 1, 64) for _ in range(NUM_LAYERS)]
-    for rows in policy.select(memory, biased):
+    biased = torch.linspace(0, 1, 64).expand(NUM_LAYERS, -1)
+    for rows in map(torch.unique, chosen(policy, memory, biased)):  # a summary's slot repeats
         counts = torch.bincount(torch.tensor(_frames_of(memory, rows)) // 4, minlength=4)
         assert counts.min() >= int(floor_share * rows.numel() / 4)
         if floor_share == 0:
@@ -217,7 +223,7 @@ def test_stratified_floors_hold(floor_share):
 
 def test_streaming_llm_keeps_sinks_and_window():
     memory = _filled(8)
-    kept = policy_of("streaming_llm", 12, num_sinks=5).select(memory, [None] * NUM_LAYERS)
+    kept = chosen(policy_of("streaming_llm", 12, num_sinks=5), memory)
     assert all(rows.tolist() == [*range(5), *range(25, 32)] for rows in kept)
     assert policy_of("streaming_llm", 12).config.reindex == "eager"
 
@@ -229,10 +235,7 @@ def test_hermes_exact_is_a_preset():
     memory = _filled(8)
     same = policy_of("hermes", 12)  # the defaults of MemoryConfig already are Eq. 3
     attention = random_attention(32)
-    for ours, theirs in zip(
-        policy.select(memory, attention), same.select(memory, attention), strict=True
-    ):
-        assert torch.equal(ours, theirs)
+    assert torch.equal(chosen(policy, memory, attention), chosen(same, memory, attention))
 
 
 def test_two_speed_leaves_the_recent_window_untouched():
@@ -260,8 +263,8 @@ ATTENTION_WITH_FLOORS = {
 def test_two_speed_past_keeps_floors_against_biased_attention():
     memory = _filled(28)
     policy = policy_of("two_speed", 64, keyframe_share=0.0, **ATTENTION_WITH_FLOORS)
-    biased = [torch.linspace(0, 1, 112) for _ in range(NUM_LAYERS)]
-    for rows in policy.select(memory, biased):
+    biased = torch.linspace(0, 1, 112).expand(NUM_LAYERS, -1)
+    for rows in chosen(policy, memory, biased):
         past = rows[rows < 80]
         assert past.numel() == 32
         counts = torch.bincount(past // 20, minlength=4)
@@ -271,8 +274,8 @@ def test_two_speed_past_keeps_floors_against_biased_attention():
 def test_two_speed_floors_leave_the_key_frames_their_share():
     """Half of the past for key frames, half of the rest in floors: 8 of 32 tokens, 2 per slice."""
     policy = policy_of("two_speed", 64, keyframe_share=0.5, **ATTENTION_WITH_FLOORS)
-    biased = [torch.linspace(1, 0, 112) for _ in range(NUM_LAYERS)]
-    for rows in policy.select(_filled(28), biased):
+    biased = torch.linspace(1, 0, 112).expand(NUM_LAYERS, -1)
+    for rows in chosen(policy, _filled(28), biased):
         free = [
             row for row in rows.tolist() if row < 80 and row // LENGTH not in policy._pending[0]
         ]
@@ -294,7 +297,7 @@ def test_two_speed_keeps_one_of_what_comes_back():
     memory = empty_memory()
     add_frames(memory, keys[:, turns], values[:, turns])
     policy = policy_of("two_speed", 20, recent_share=0.4, keyframe_share=0.0)
-    for rows in policy.select(memory, [None] * NUM_LAYERS):
+    for rows in chosen(policy, memory):
         assert rows[:-8].tolist() == list(range(12)), "each patch of the first three frames"
         assert rows[-8:].tolist() == list(range(72, 80))
 
@@ -325,7 +328,7 @@ def test_the_newest_candidate_is_compared_with_the_first_recent_frame():
     memory = empty_memory()
     add_frames(memory, keys[:, scene], values[:, scene])
     policy = policy_of("two_speed", 16, recent_share=0.5, keyframe_share=0.5)
-    policy.select(memory, [None] * NUM_LAYERS)
+    chosen(policy, memory)
     assert policy._pending[0] == [3]
 
 
@@ -346,7 +349,8 @@ def test_key_frames_are_the_last_of_their_scene_and_the_oldest_fade():
 )
 def test_top_with_floors_against_a_plain_rule(tokens, budget, share):
     scores, slices = torch.tensor([s for s, _ in tokens]), torch.tensor([k for _, k in tokens])
-    rows = top_with_floors(scores, slices, 5, share, budget).tolist()
+    pair = torch.stack((scores, scores.flip(0))), torch.stack((slices, slices.flip(0)))
+    rows = top_with_floors(*pair, 5, share, budget)[0].tolist()
     count = min(budget, len(tokens))
     assert rows == sorted(set(rows)) and len(rows) == count
     floor = int(share * count / 5)
@@ -359,18 +363,28 @@ def test_top_with_floors_against_a_plain_rule(tokens, budget, share):
 
 
 def test_ranks_and_slices():
-    slices = time_slices(torch.tensor([5.0, 6.0, 9.0, 15.0], dtype=torch.float64), 2)
-    assert slices.tolist() == [0, 0, 0, 1]
-    assert time_slices(torch.zeros(3, dtype=torch.float64), 4).tolist() == [0, 0, 0]
-    ranks = ranks_within(slices, torch.tensor([1.0, 3.0, 2.0, 0.0]), 2)
-    assert ranks.tolist() == [2, 0, 1, 0]
+    seconds = torch.tensor([[5, 6, 9, 15], [1, 9, 10, 11]], dtype=torch.float64)
+    slices = time_slices(seconds, 2)
+    assert slices.tolist() == [[0, 0, 0, 1], [0, 1, 1, 1]]
+    assert time_slices(torch.zeros(1, 3, dtype=torch.float64), 4).tolist() == [[0, 0, 0]]
+    ranks = ranks_within(slices, torch.tensor([1.0, 3.0, 2.0, 0.0]).expand(2, -1), 2)
+    assert ranks.tolist() == [[2, 0, 1, 0], [0, 0, 1, 2]]
+
+
+def test_layers_that_fold_keep_one_less_and_repeat_their_last():
+    scores = torch.tensor([[5.0, 1, 4, 2, 3], [1, 2, 3, 4, 5], [9, 8, 7, 6, 5]])
+    assert top_rows(scores, 3, slice(1, 3)).tolist() == [[0, 2, 4], [3, 4, 4], [0, 1, 1]]
+    assert top_rows(scores, 9, None).tolist() == [[0, 1, 2, 3, 4]] * 3
+    secured = torch.tensor([[0, 1, 0, 0, 0]] * 3, dtype=torch.bool)
+    assert top_after(scores, secured, 3).tolist() == [[0, 1, 2], [1, 3, 4], [0, 1, 2]]
 
 
 @pytest.mark.parametrize("block", [1, 3, 1024])
 def test_stream_novelty_is_the_distance_to_the_nearest_older_token(block):
     states = torch.randn(2, 9, 4, generator=torch.Generator().manual_seed(4))
     states[:, 7] = 3 * states[:, 2]
-    found = stream_novelty(states, block)
+    other = torch.randn(1, 2, 9, 4)
+    found = stream_novelty(torch.cat((states[None], other)), 18 * block)[0]
     assert found[0] == 1 and found[7] < 1e-6
     for row in range(1, 9):
         cosines = [

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny import open_stream
 
-from hermes import MemoryConfig
 from hermes.policy_text import check_policy, memory_fields, read_policy, split_options
-from video_qa.lanes.plan import ComparedRun
-from video_qa.lanes.worker import _configuration
+from inference import AbstractHermes
+from video_qa.lanes.plan import ComparedRun, WatchPlan
+from video_qa.lanes.worker import PLAIN_POLICY, _open_lanes
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
 from video_qa.settings.weights_digest import SAMPLE_BYTES, weights_digest
@@ -32,6 +35,8 @@ def test_options_are_parted_into_the_policys_own_and_the_memorys() -> None:
         ("hermes:kv_size=4", "kv_size"),
         ("hermes:no_such_field=4", "reindex"),
         ("hermes:smoothing=[1,2]", "tuple of 3"),
+        ("two_speed:probe=embedding", "probe='embedding' contradicts the policy 'two_speed'"),
+        ("streaming_llm:reindex=lazy", r"reindex='lazy' \(streaming=True\) contradicts"),
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_known(spec: str, said: str) -> None:
@@ -50,20 +55,35 @@ def test_the_loader_is_given_both_kinds(monkeypatch: pytest.MonkeyPatch, tmp_pat
     load_engine(RunSettings(str(tmp_path), 8, 1, True, policy=SPEC, profile="released"), "cpu")
     assert given["policy_options"] == {"recent_share": 0.3}
     assert (given["reindex"], given["profile"]) == ("eager", "paper")
+    assert given["data_set"] == {"reindex": "lazy"} and "streaming" not in given
 
 
-def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run() -> None:
-    class Encoder:
-        family = "llava"
-        config = MemoryConfig.from_profile(
-            "released", family="llava", kv_size=99, policy="recent", reindex="eager", chunk_frames=8
-        )
+@pytest.mark.parametrize("streaming", [True, False])
+@pytest.mark.parametrize(
+    "policy",
+    ["hermes", "hermes:profile=paper:position_limit=64", "streaming_llm", "hermes_exact", SPEC],
+)
+def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run(
+    base: AbstractHermes,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    policy: str,
+    streaming: bool,
+) -> None:
+    def loader(path: str, **arguments: Any) -> tuple[AbstractHermes, None]:
+        for name in ("device", "sample_fps", "max_pixels", "dtype", "attn"):
+            del arguments[name]
+        return open_stream(base, **arguments), None
 
-    settings = RunSettings("nano", 8, 1, True, policy="hermes:profile=paper:position_limit=64")
-    lane = _configuration(ComparedRun(settings, Path(), "id"), Encoder())
-    assert lane == MemoryConfig.from_profile(
-        "paper", family="llava", kv_size=8, reindex="eager", chunk_frames=8, position_limit=64
-    )
+    monkeypatch.setattr("video_qa.settings.model_registry._find_loader", lambda name: loader)
+    settings = RunSettings(str(tmp_path), 8, 1, streaming, policy=policy, chunk_frames=4)
+    single = load_engine(settings, "cpu").config
+    encoder = load_engine(replace(settings, policy=PLAIN_POLICY, kv_size=99), "cpu")
+    run = ComparedRun(settings, Path(), "id")
+    plan = WatchPlan((run,), Path(), "", None, 0, ())
+    (lane,), refused = _open_lanes(plan, encoder)
+    assert not refused
+    assert (lane.model.config, lane.model.config.set_by) == (single, single.set_by)
 
 
 def test_other_weights_have_another_digest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
+from hermes.compression import stacked_attention
 from inference.prompts import guidance_texts
 
 KV_SIZE = 24
@@ -150,7 +151,7 @@ def test_pruning_in_two_calls_is_compression(base, reindex):
     num_visual = theirs.memory.num_visual
     scores = torch.rand(num_visual, generator=torch.Generator().manual_seed(3))
     ours.guidance_attention = lambda wanted, texts: [
-        scores if layer in wanted else None for layer in range(ours.num_layers)
+        stacked_attention(dict.fromkeys(wanted, scores), stack) for stack in ours.memory.stacks
     ]
     ours.predict_and_compress()
     attention = _attention(theirs, scores)

@@ -13,7 +13,8 @@ from tiny import contents, open_stream
 from inference import AbstractHermes
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.hermes_vqa import main as worker_main
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED
 from video_qa.settings.run_settings import RunSettings
 

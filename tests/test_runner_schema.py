@@ -13,12 +13,8 @@ from hypothesis import strategies as st
 from runner_helpers import choice, write_annotations
 
 from inference.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
-from video_qa.questions.annotations import (
-    MULTIPLE_CHOICE,
-    OPEN_ENDED,
-    AnnotationError,
-    load_annotations,
-)
+from video_qa.questions.annotation_file import AnnotationError, load_annotations
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
 
 ENTRY = {"video_id": "v7", "video_path": "/data/v7.mp4", "conversations": [choice("what?", 3)]}
 

@@ -5,9 +5,12 @@ import json
 import pandas as pd
 import pytest
 
-from video_qa.questions.annotations import MULTIPLE_CHOICE, load_annotations
-from video_qa.results.predictions import Prediction
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import MULTIPLE_CHOICE
+from video_qa.results.prediction import Prediction
 from video_qa.results.results_csv import write_results_csv
+
+pytest.importorskip("pydantic")
 
 
 def entry(number, path):

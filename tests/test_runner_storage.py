@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,19 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_helpers import choice, rows, run_worker, videos_with
 
-from eval import files as eval_files
+from eval import whole_file
+from eval.whole_file import write_text
 from video.error import VideoError
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.questions.video_paths import locate_video
-from video_qa.results import atomic_file, run_folder
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import (
-    Prediction,
-    PredictionLog,
-    PredictionsError,
-    read_predictions,
-)
+from video_qa.results import run_folder
+from video_qa.results.prediction import Prediction
+from video_qa.results.predictions import PredictionLog, PredictionsError, read_predictions
 from video_qa.results.run_folder import MARKER, REPORTS, RunFolderError, open_run_folder
+from video_qa.results.stored import prediction_of
 from video_qa.runner.run_arguments import results_path
 from video_qa.runner.shards import shard, unfinished
 from video_qa.settings.run_settings import RunSettings
@@ -40,7 +40,7 @@ def prediction(video: int = 0, question: int = 0, text: str = "A", **more: objec
 def test_a_line_gives_back_what_was_written(text: str, seconds: float, error: str | None) -> None:
     original = prediction(text=text, error=error, timing={"prefill_seconds": seconds})
     line = original.to_json()
-    assert "\n" not in line and Prediction.from_json(line) == original
+    assert "\n" not in line and prediction_of(line) == original
 
 
 def test_an_answer_stands_against_a_later_error_but_not_the_other_way(tmp_path: Path) -> None:
@@ -90,22 +90,74 @@ def test_a_worker_on_a_full_disk_says_so_and_fails(
 
 def test_an_atomic_file_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "results.csv"
-    write_text_atomically(path, "old")
+    write_text(path, "old")
 
     def refuse(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", refuse)
     with pytest.raises(OSError, match=r"cannot write .*results.csv: No space.*; make room"):
-        write_text_atomically(path, "new")
+        write_text(path, "new")
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+def without(name: str) -> str:
+    fields = json.loads(prediction().to_json())
+    del fields[name]
+    return json.dumps(fields)
+
+
+def changed(**fields: object) -> str:
+    return json.dumps(json.loads(prediction().to_json()) | fields)
+
+
+DEEP = "[" * 200_000 + "]" * 200_000
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("{]", "Expecting property name"),
+        ("[]", "expected a JSON object, got list"),
+        (without("question_index"), "field 'question_index': missing .fields present: .*run_id"),
+        (without("error"), "field 'error': missing"),
+        (changed(video_index="1"), "field 'video_index': expected an integer, got str"),
+        (changed(video_id=None), "field 'video_id': expected an integer or text, got NoneType"),
+        (changed(correct="no"), "field 'correct': expected true or false, got str"),
+        (changed(prediction=None), "field 'prediction': expected text, got NoneType"),
+        (changed(end_time=True), "field 'end_time': expected a finite number, got bool"),
+        (changed(seconds=0).replace(": 0}", f": {'9' * 5000}}}"), "4300"),
+        (changed(seconds=0).replace(": 0}", f": {DEEP}}}"), "nested more than 100 levels"),
+    ],
+)
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path, line: str, named: str) -> None:
     path = tmp_path / "1_0.jsonl"
-    path.write_text(f"{prediction().to_json()}\n{{]\n{prediction(1).to_json()}\n")
-    with pytest.raises(PredictionsError, match="line 2 is damaged"):
+    path.write_text(f"{prediction().to_json()}\n{line}\n{prediction(1).to_json()}\n")
+    with pytest.raises(PredictionsError, match=f"line 2 is damaged .*{named}.*--overwrite"):
         read_predictions([path], "r")
+
+
+def test_lines_of_earlier_versions_are_read(tmp_path: Path) -> None:
+    (tmp_path / "old.jsonl").write_text(without("num_corrupt_frames") + "\n")
+    assert read_predictions([tmp_path / "old.jsonl"], "r") == {(0, 0): prediction()}
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("{", "Expecting property name"),
+        ("[]", "expected a JSON object, got list"),
+        ("{}", "field 'settings': missing"),
+        ('{"settings": 3}', "field 'settings': expected a JSON object, got int 3"),
+        ('{"settings": {}, "engine": "x"}', "field 'engine': expected a JSON object, got str"),
+        (DEEP, "nested more than 100 levels"),
+    ],
+)
+def test_a_damaged_config_is_named(tmp_path: Path, content: str, named: str) -> None:
+    with open_run_folder(tmp_path) as folder:
+        folder.config.write_text(content)
+        with pytest.raises(RunFolderError, match=rf"config.json: .*{named}.*--overwrite"):
+            folder.check_belongs_to({})
 
 
 def test_shards_of_another_run_are_set_aside_not_merged(tmp_path: Path) -> None:
@@ -171,15 +223,11 @@ def test_a_draft_is_never_written_through_a_link(
         hex = "0" * 32
 
     (tmp_path / "victim").write_text("old")
-    for module, write in (
-        (atomic_file, write_text_atomically),
-        (eval_files, eval_files.write_text),
-    ):
-        monkeypatch.setattr(module, "uuid4", Known)
-        (tmp_path / f".x.{Known.hex}.tmp").symlink_to(tmp_path / "victim")
-        with pytest.raises(OSError, match="File exists"):
-            write(tmp_path / "x", "new")
-        assert (tmp_path / "victim").read_text() == "old" and not (tmp_path / "x").exists()
+    monkeypatch.setattr(whole_file, "uuid4", Known)
+    (tmp_path / f".x.{Known.hex}.tmp").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match="File exists"):
+        write_text(tmp_path / "x", "new")
+    assert (tmp_path / "victim").read_text() == "old" and not (tmp_path / "x").exists()
 
 
 def test_a_second_run_in_the_same_folder_is_refused(
@@ -232,19 +280,9 @@ def test_the_other_spelling_of_a_whole_rate_is_found(tmp_path: Path) -> None:
 
 
 def test_settings_survive_the_way_to_a_worker() -> None:
-    import argparse
-
-    from video_qa.runner.worker import boolean
-
     settings = RunSettings("m", 64, 0.5, True, policy="recent", max_pixels=9, sampling="released")
-    parser = argparse.ArgumentParser()
-    from video_qa.settings.run_settings import add_settings_arguments
-
-    add_settings_arguments(parser)
-    for name, kind in (("model", str), ("kv_size", int), ("sample_fps", float)):
-        parser.add_argument(f"--{name}", type=kind)
-    parser.add_argument("--streaming", type=boolean)
-    assert RunSettings.from_arguments(parser.parse_args(settings.to_arguments())) == settings
+    stored = json.loads(json.dumps(asdict(settings) | {"device": "cpu"}))
+    assert RunSettings.among(stored) == settings
 
 
 def test_the_longest_end_of_a_path_wins(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from runner_helpers import (
     write_array,
 )
 
+from video_qa.hermes_vqa import main
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED
 
 RELEASED_COLUMNS = [
@@ -223,3 +224,17 @@ def test_bad_arguments_are_named(
     anno_path = videos_with(tmp_path, [[choice("a")]])
     assert run_worker(tmp_path, anno_path, tmp_path / "out", argument) == 2
     assert expected in capsys.readouterr().err
+
+
+def test_a_command_without_folder_or_annotations_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["--save_dir=x"])
+    assert "--save_dir and --anno_path are needed, or --config" in capsys.readouterr().err
+
+
+def test_a_damaged_config_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text('{"settings": []}')
+    assert main([f"--config={tmp_path / 'config.json'}"]) == 2
+    assert "config.json, field 'settings': expected a JSON object" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hermes import MemoryConfig
+from hermes import configure
 from inference import AbstractHermes
 
 TESTS = Path(__file__).resolve().parent
@@ -23,10 +23,15 @@ def random_frames(num_frames: int, seed: int = 0, side: int = SIDE) -> np.ndarra
     return generator.integers(0, 256, (num_frames, side, side, 3), dtype=np.uint8)
 
 
-def open_stream(base: AbstractHermes, *, sample_fps: float = 1, **options: Any) -> AbstractHermes:
-    """A fresh stream on the weights of `base`; `options` are fields of `MemoryConfig`."""
-    settings = {"profile": "released", "kv_size": 24, **options}
-    config = MemoryConfig.from_profile(family=base.family, **settings)
+def open_stream(
+    base: AbstractHermes,
+    *,
+    sample_fps: float = 1,
+    data_set: dict[str, Any] | None = None,
+    **named: Any,
+) -> AbstractHermes:
+    """A fresh stream on the weights of `base`; `data_set` and `named` as in `configure`."""
+    config = configure(family=base.constants, data_set=data_set, **{"kv_size": 24, **named})
     return type(base)(base.model, base.processor, config, sample_fps=sample_fps)
 
 

@@ -18,7 +18,7 @@ from video.reader import VideoStream, open_video
 from video_qa.questions.annotations import Question, Video
 from video_qa.questions.question_times import QuestionError, last_stop_index, lateness, stop_index
 from video_qa.questions.video_paths import locate_video
-from video_qa.results.predictions import Prediction
+from video_qa.results.prediction import Prediction
 from video_qa.settings.run_settings import RunSettings
 
 logger = logging.getLogger(__name__)

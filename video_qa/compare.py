@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,9 @@ from video_qa.comparison.finished import (
     check_same_protocol,
     read_run,
 )
-from video_qa.comparison.report import write_report
+from video_qa.comparison.pages.report import write_report
+from video_qa.comparison.pages.tables import terminal_tables
+from video_qa.comparison.pages.verdict import verdict
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.lanes.execute import Outcome, compared_run, execute
 from video_qa.lanes.plan import ComparedRun
@@ -85,7 +88,7 @@ def _publish(
     out: RunFolder,
     arguments: argparse.Namespace,
 ) -> int:
-    """Write table, numbers and report."""
+    """Write table, numbers and report; print the accuracies."""
     if not runs:
         raise ComparisonError("none of the policies can serve this model; nothing to compare")
     _check_distinct(runs)
@@ -95,7 +98,9 @@ def _publish(
     write_json(out.path / "runs.json", describe_runs(runs, refused, num_chunks))
     if importlib.import_module("eval.comparison").main(["--folder", str(out.path)]):
         return 1
-    print(f"Report: {write_report(out.path, runs)}")
+    report = write_report(out.path, runs, plan.videos, plan.video_root)
+    numbers = json.loads((out.path / "comparison.json").read_text(encoding="utf-8"))
+    print(f"\n{terminal_tables(numbers)}\n{verdict(numbers)}\nReport: {report}")
     return 0
 
 

@@ -4,9 +4,9 @@ r"""See what a memory still remembers of a video.
         --out inspected
 
 Streams the video once and writes, below --out only: retention.csv (tokens per snapshot, layer and
-frame; frame -2 counts summary tokens), retention.svg (the picture), and memory.html (the picture
-and the frames' thumbnails, each with the share of it that is still held). Exit code 0: written; 2:
-the command cannot be carried out; 130: stopped.
+frame; frame -2 counts summary tokens), retention.svg (the picture), and memory.html (the frames'
+thumbnails, each with the share of it that is held at the moment and in the layer chosen there).
+Exit code 0: written; 2: the command cannot be carried out; 130: stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
 from tqdm import tqdm
 
 from video import open_video
-from video_qa.comparison.memory_page import Thumbnails, write_inspection
+from video_qa.comparison.pages.memory_page import Thumbnails, write_inspection
 from video_qa.lanes.retention import RetentionLog
 from video_qa.runner.devices import HELP as DEVICES_HELP
 from video_qa.settings.model_registry import check_names, load_engine
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "inspect_memory.py") -> 
     arguments = _parser(prog).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        settings = RunSettings.from_arguments(arguments)
+        settings = RunSettings.among(vars(arguments))
         check_names(settings)
         _check_out(arguments.out)
         page = inspect(arguments.video, settings, arguments)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
-from hermes.policies.base import Guidance, Observer, Policy, Recall
 from hermes.policies.hermes import Hermes
 from hermes.policies.hermes_exact import HermesExact
 from hermes.policies.infinipot_v import InfinipotV
@@ -22,6 +21,8 @@ from hermes.policies.two_speed_recall import TwoSpeedRecall
 from hermes.policies.uniform import Uniform
 from hermes.policies.uniform_frames import UniformFrames
 from hermes.policies.uniform_recent import UniformRecent
+from hermes.policy_parts.base import Guidance, Observer, Policy, Recall
+from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {
     "hermes": Hermes,
@@ -44,25 +45,27 @@ POLICIES: dict[str, type[Policy]] = {
 }
 
 
-def make_policy(config: MemoryConfig, num_layers: int, family: str | None = None) -> Policy:
+def policy_kind(name: str) -> type[Policy]:
+    """The class of a policy. Raises ValueError, with the known names, for an unknown one."""
+    if name not in POLICIES:
+        raise ValueError(f"unknown policy {name!r}; known: {', '.join(sorted(POLICIES))}")
+    return POLICIES[name]
+
+
+def make_policy(config: MemoryConfig, num_layers: int) -> Policy:
     """The policy that `config` names, for a model of `num_layers` layers.
+
+    Its `config` has the fields that define the policy, whether `config` had them or not.
 
     Raises:
         ValueError: unknown name or option (the message lists the known ones), an option outside
-            its range, or a policy that cannot serve the model family.
+            its range, or a field that contradicts what defines the policy.
     """
-    if config.policy not in POLICIES:
-        raise ValueError(f"unknown policy {config.policy!r}; known: {', '.join(sorted(POLICIES))}")
-    kind = POLICIES[config.policy]
-    if family and kind.families is not None and family not in kind.families:
-        served = ", ".join(sorted(kind.families))
-        raise ValueError(
-            f"policy {config.policy!r} cannot serve the family {family!r}, only: {served}"
-        )
-    config = kind.adjust(config)
+    kind = policy_kind(config.policy)
+    config = resolve(layers_of(config) | {"policy": kind.defines})
     policy = kind(config, MemoryLayout.from_config(num_layers, config))
     policy.reset()
     return policy
 
 
-__all__ = ["POLICIES", "Guidance", "Observer", "Policy", "Recall", "make_policy"]
+__all__ = ["POLICIES", "Guidance", "Observer", "Policy", "Recall", "make_policy", "policy_kind"]

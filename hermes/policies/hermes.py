@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from hermes.config import MemoryConfig
 from hermes.importance import blend, recency
-from hermes.layout import Band
+from hermes.layer_stack import LayerStack
+from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
-from hermes.smoothing import smooth_across_layers
+from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.selection import top_rows
+from hermes.smoothing import smooth_across_layers, smoothing_matrix
 
 _GUIDANCE: dict[Band, Guidance] = {
     Band.SENSORY: "local",
@@ -19,8 +24,23 @@ _GUIDANCE: dict[Band, Guidance] = {
 }
 
 
+class _Constants(NamedTuple):
+    """Of the layers of a stack, on its device."""
+
+    recency_weight: Tensor
+    """(l, 1) fp64."""
+    decay: Tensor
+    """(l, 1)."""
+    smoothing: Tensor
+    """(l, l), or (l + 1, l + 1) where a deeper stack follows."""
+
+
 class Hermes(Policy):
     """Recency below, guidance attention above, a blend between; smoothed; top-k per layer."""
+
+    def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
+        super().__init__(config, layout)
+        self._constants: dict[range, _Constants] = {}
 
     def guidance(self, layer: int) -> Guidance | None:
         """The band's text; None where attention has no weight (Eq. 1)."""
@@ -32,19 +52,37 @@ class Hermes(Policy):
         return self.config.summary != "none" and self.layout.band(layer) is Band.LONG_TERM
 
     def scores(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Smoothed importance of the n visual tokens, (n,) fp32 per layer (Eqs. 1 to 5)."""
-        raw = []
-        for layer, attended in enumerate(attention):
-            weight, decay = self.layout.recency(layer, self.config)
-            recent = recency(memory.num_visual, decay, memory.layers[layer].device)
-            raw.append(blend(attended, weight, recent, self.config.min_max_epsilon))
-        lambdas = [self.layout.smoothing(layer, self.config) for layer in range(len(raw))]
-        return smooth_across_layers(raw, lambdas)
+        """Smoothed importance of the n visual tokens, (l, n) fp32 per stack (Eqs. 1 to 5)."""
+        smoothed: list[Tensor] = []
+        for stack, attended in zip(memory.stacks[::-1], attention[::-1], strict=True):
+            constants = self._constants_of(stack)
+            recent = recency(memory.num_visual, constants.decay, stack.device)
+            raw = blend(attended, constants.recency_weight, recent, self.config.min_max_epsilon)
+            deeper = smoothed[-1][0].to(stack.device) if smoothed else None
+            smoothed.append(smooth_across_layers(raw, constants.smoothing, deeper))
+        return smoothed[::-1]
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Top-k of the smoothed scores, in time order."""
-        scores = self.scores(memory, attention)
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Scores of a stack need those of the deeper one."""
         return [
-            score.topk(min(self.capacity(layer), memory.num_visual), sorted=False).indices.sort()[0]
-            for layer, score in enumerate(scores)
+            self.select(stack, scores)
+            for stack, scores in zip(memory.stacks, self.scores(memory, attention), strict=True)
         ]
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Top-k of the smoothed scores, which `choose` hands over, in time order."""
+        assert attention is not None
+        return top_rows(attention, self.config.kv_size, self.folding(stack))
+
+    def _constants_of(self, stack: LayerStack) -> _Constants:
+        if stack.layers not in self._constants:
+            pairs = [self.layout.recency(layer, self.config) for layer in stack.layers]
+            weights, decays = torch.tensor(pairs, dtype=torch.float64).to(stack.device).T[..., None]
+            stop = min(stack.layers.stop + 1, self.layout.num_layers)
+            lambdas = [
+                self.layout.smoothing(layer, self.config)
+                for layer in range(stack.layers.start, stop)
+            ]
+            matrix = smoothing_matrix(lambdas).to(stack.device)
+            self._constants[stack.layers] = _Constants(weights, decays.float(), matrix)
+        return self._constants[stack.layers]

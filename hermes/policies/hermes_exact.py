@@ -7,18 +7,17 @@ gives none. Everything else, summaries and renumbering included, follows the con
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from hermes.config import MemoryConfig
 from hermes.policies.hermes import Hermes
 
 
 class HermesExact(Hermes):
     """`hermes` with the exact probe and Eq. 3."""
 
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """The fields in which the paper and the release differ."""
-        return replace(
-            config, probe="exact", working_recency_weight=(0.75, 0.15), working_decay=(20.0, 8.0)
-        )
+    defines: ClassVar[Mapping[str, Any]] = {
+        "probe": "exact",
+        "working_recency_weight": (0.75, 0.15),
+        "working_decay": (20.0, 8.0),
+    }

@@ -21,17 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
-from hermes.policies.frames import frame_grid, frame_tail
-from hermes.policies.options import check_share
-from hermes.policies.slices import top_after
-from hermes.policies.value_norm import pooled
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.frames import frame_grid, frame_tail
+from hermes.policy_parts.options import check_share
+from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.value_norm import known_frames, pooled_norms
 
 SMALLEST_RATIO = 1e-3
 
@@ -53,38 +55,65 @@ class InfinipotVOptions:
         check_share("tar_ratio", self.tar_ratio)
 
 
+class _Plan(NamedTuple):
+    """Counts that hold for all layers of one compression."""
+
+    length: int
+    """Tokens per frame."""
+    budget: int
+    reference: int
+    """Newest tokens that stay whole."""
+    num_tar: int
+    grid: tuple[int, int]
+    """Rows and columns of a frame."""
+    known: Tensor
+    """Frames that any layer holds."""
+
+
 class InfinipotV(Policy):
     """Keeps what does not repeat and what carries large values."""
 
     Options = InfinipotVOptions
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Reference frames, TaR, VaN. Waits for the device once."""
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Reference frames, TaR, VaN. Waits for the device once per stack."""
         options, tail = self.options, frame_tail(memory)
         length = tail.tokens_per_frame
         budget = max(length, int(options.target_ratio * self.config.kv_size))
         wanted = int(options.query_ratio * memory.num_visual / length)
         reference = max(1, min(wanted, tail.num_whole, budget // length)) * length
         num_tar = int(options.tar_ratio * (budget - reference))
-        pool = pooled(memory, frame_grid(memory, length))
-        kept = []
-        for layer in range(memory.num_layers):
-            secured = redundant_last(memory, layer, reference, length, num_tar)
-            kept.append(top_after(pool(layer), secured, min(budget, memory.num_visual)))
-        return kept
+        grid, known = frame_grid(memory, length), known_frames(memory)
+        self._plan = _Plan(length, budget, reference, num_tar, grid, known)
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """As planned for all stacks."""
+        plan = self._plan
+        secured = redundant_last(stack, plan.reference, plan.length, plan.num_tar)
+        scores = pooled_norms(stack, plan.known, plan.grid, self.layout.num_layers)
+        return top_after(scores, secured, plan.budget)
 
 
-def redundant_last(
-    memory: StreamMemory, layer: int, reference: int, length: int, count: int
-) -> Tensor:
-    """(n,) bool: the newest `reference` tokens, and the `count` older ones that TaR keeps."""
-    visual = slice(memory.num_prefix, memory.num_tokens)
-    keys = normalize(memory.layers[layer].keys[:, visual].float(), dim=-1)
-    older = keys.shape[1] - reference
-    mean = keys[:, older:].unflatten(1, (-1, length)).mean(dim=1)
-    patch = memory.provenance.patch[layer, visual][:older].to(keys.device)
-    scores = -(keys[:, :older] * mean[:, patch]).sum(dim=-1).mean(dim=0)
-    secured = torch.ones(keys.shape[1], dtype=torch.bool, device=keys.device)
-    secured[:older] = False
-    secured[scores.topk(min(count, older), sorted=False).indices] = True
-    return secured
+def redundant_last(stack: LayerStack, reference: int, length: int, count: int) -> Tensor:
+    """(l, n) bool: the newest `reference` tokens, and the `count` older ones that TaR keeps."""
+    older, total = stack.num_visual - reference, stack.num_visual
+    patches = stack.origin.patch[:, stack.visual][:, :older]
+    visual = stack.visual
+    likeness = [
+        _likeness(stack.keys[layers, :, visual], patches[layers], length)
+        for layers in stack.blocks(total)
+    ]
+    scores = torch.cat(likeness).neg()
+    secured = torch.ones(len(stack), total, dtype=torch.bool, device=stack.device)
+    secured[:, :older] = False
+    best = scores.topk(min(count, older), sorted=False).indices
+    return secured.scatter_(1, best, torch.ones_like(best, dtype=torch.bool))
+
+
+def _likeness(keys: Tensor, patches: Tensor, length: int) -> Tensor:
+    """(l, older) mean cosine of each older token with the newer ones at its patch."""
+    unit, older = normalize(keys.float(), dim=-1), patches.shape[1]
+    mean = unit[:, :, older:].unflatten(2, (-1, length)).mean(dim=2)
+    places = patches[:, None, :, None].expand(-1, unit.shape[1], -1, unit.shape[3])
+    return (unit[:, :, :older] * mean.gather(2, places)).sum(dim=-1).mean(dim=1)

@@ -7,7 +7,7 @@ option `num_frames` sets it, so that budgets compare.
 
 from __future__ import annotations
 
-from hermes.policies.reprefill_base import ReprefillPolicy
+from hermes.policy_parts.reprefill_base import ReprefillPolicy
 
 
 class LastFrames(ReprefillPolicy):

@@ -20,12 +20,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Observer, Policy
-from hermes.policies.frames import frame_tail
-from hermes.policies.options import check_count, check_share
-from hermes.policies.slices import time_slices, top_with_floors
-from hermes.received_attention import received_attention
+from hermes.policy_parts.base import Observer, Policy
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.options import check_count, check_share
+from hermes.policy_parts.received_attention import received_attention
+from hermes.policy_parts.selection import newest_rows
+from hermes.policy_parts.slices import time_slices, top_with_floors
 
 
 @dataclass(frozen=True)
@@ -66,18 +68,17 @@ class LiveVlm(Policy):
 
         return observe
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Buckets of the past, then the newest frames."""
-        length = frame_tail(memory).tokens_per_frame
-        share = self.options.recent_share
-        recent = max(int(share * self.config.kv_size) // length, share > 0) * length
-        return [self._layer(memory, layer, recent) for layer in range(memory.num_layers)]
+        length, share = frame_tail(memory).tokens_per_frame, self.options.recent_share
+        self._recent = max(int(share * self.config.kv_size) // length, share > 0) * length
+        return super().choose(memory, attention)
 
-    def _layer(self, memory: StreamMemory, layer: int, recent: int) -> Tensor:
-        older = memory.num_visual - recent
-        scores, buckets = self._received[layer][:older], self.options.num_buckets
-        first = memory.num_prefix
-        seconds = memory.provenance.seconds[layer, first : first + older].to(scores.device)
-        slices = time_slices(seconds, buckets)
-        past = top_with_floors(scores, slices, buckets, 1.0, self.config.kv_size - recent)
-        return torch.cat((past, torch.arange(older, older + recent, device=past.device)))
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """As `choose` split the budget."""
+        older, buckets = stack.num_visual - self._recent, self.options.num_buckets
+        scores = torch.stack([self._received[layer][:older] for layer in stack.layers])
+        slices = time_slices(stack.origin.seconds[:, stack.visual][:, :older], buckets)
+        budget = self.config.kv_size - self._recent
+        past = top_with_floors(scores, slices, buckets, 1.0, budget)
+        return torch.cat((past, newest_rows(stack, self._recent)), dim=1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
+from hermes.layer_stack import LayerStack
+from hermes.policy_parts.base import Policy
 
 
 class KeepAll(Policy):
@@ -15,6 +13,6 @@ class KeepAll(Policy):
 
     evicts = False
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Never called: nothing overflows."""
         raise AssertionError("the policy 'none' evicts nothing")

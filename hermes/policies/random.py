@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
+from hermes.policy_parts.base import Policy
 
 
 class Random(Policy):
@@ -18,13 +19,15 @@ class Random(Policy):
     continued keeps what an uninterrupted one keeps.
     """
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Uniform without replacement, in time order. Drawn on the CPU: the same on any device."""
-        count = min(self.config.kv_size, memory.num_visual)
-        device = memory.positions.device
-        newest = int(memory.provenance.frame[0, memory.num_tokens - 1])
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
-        return [
-            torch.randperm(memory.num_visual, generator=generator)[:count].sort()[0].to(device)
-            for _ in range(memory.num_layers)
-        ]
+        newest = int(memory.stacks[0].origin.frame[0, memory.num_tokens - 1])
+        self._generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """One draw per layer, layers in their order."""
+        total = stack.num_visual
+        count = min(self.config.kv_size, total)
+        draws = [torch.randperm(total, generator=self._generator)[:count] for _ in stack.layers]
+        return torch.stack(draws).sort()[0].to(stack.device)

@@ -5,23 +5,16 @@ The control that ties with the released HERMES on StreamingBench at the same bud
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
-from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
+from hermes.layer_stack import LayerStack
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.selection import newest_rows
 
 
 class Recent(Policy):
     """Keeps the last `kv_size` visual tokens of every layer."""
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The newest tokens."""
-        newest = torch.arange(
-            max(0, memory.num_visual - self.config.kv_size),
-            memory.num_visual,
-            device=memory.positions.device,
-        )
-        return [newest] * memory.num_layers
+        return newest_rows(stack, self.config.kv_size)

@@ -30,11 +30,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.frame_store import mean_query
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.archive import ArchivePolicy, Room
-from hermes.policies.frames import frame_tail, newest_rows
-from hermes.policies.options import check_count, check_flag, check_share
+from hermes.policy_parts.archive import ArchivePolicy, Room
+from hermes.policy_parts.frame_store import mean_query
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.options import check_count, check_flag, check_share
+from hermes.policy_parts.selection import newest_rows
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,14 @@ class ReKV(ArchivePolicy):
         options = self.options
         self.open_archive(options.host_bytes_limit, quantised=options.quantised)
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """The newest whole frames."""
-        length = frame_tail(memory).tokens_per_frame
-        return [newest_rows(memory, self.config.kv_size // length * length)] * memory.num_layers
+        self._length = frame_tail(memory).tokens_per_frame
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """The same in every layer."""
+        return newest_rows(stack, self.config.kv_size // self._length * self._length)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -89,7 +95,7 @@ class ReKV(ArchivePolicy):
         """Frames that leave go to host memory."""
         tail = frame_tail(memory)
         tail.whole_since(-1)
-        leaving = (memory.num_visual - kept[0].numel()) // tail.tokens_per_frame
+        leaving = (memory.num_visual - kept[0].shape[1]) // tail.tokens_per_frame
         self.store.add(memory, 0, tail.numbers[:leaving], tail.tokens_per_frame)
 
     def room(self, memory: StreamMemory, plan: _Plan) -> Room:
@@ -118,10 +124,12 @@ class ReKV(ArchivePolicy):
                 self.store.read(index, layer, keys, values)
                 continue
             first = start + (index - stored) * plan.length
-            keys.copy_(memory.layers[layer].keys[:, first : first + plan.length])
-            values.copy_(memory.layers[layer].values[:, first : first + plan.length])
+            held = memory.layers[layer]
+            keys.copy_(held.keys[:, first : first + plan.length])
+            values.copy_(held.values[:, first : first + plan.length])
         numbers = [frame.number for frame in self.store.frames] + plan.window + plan.local
-        frames = torch.tensor([numbers[index] for index in chosen], device=memory.positions.device)
+        chosen_numbers = [numbers[index] for index in chosen]
+        frames = torch.tensor(chosen_numbers, device=memory.place_of(layer)[0].device)
         patches = torch.arange(plan.length, device=frames.device).repeat(len(chosen))
         self._question.place(layer, frames.repeat_interleave(plan.length), patches)
 

@@ -7,15 +7,14 @@ stream so far is cut into equal spans of time and each span is sure of an equal 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from hermes.memory import StreamMemory
+from hermes.layer_stack import LayerStack
 from hermes.policies.hermes import Hermes
-from hermes.policies.options import check_count, check_share
-from hermes.policies.slices import time_slices, top_with_floors
+from hermes.policy_parts.options import check_count, check_share
+from hermes.policy_parts.slices import time_slices, top_with_floors
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,16 @@ class Stratified(Hermes):
 
     Options = StratifiedOptions
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Floors first, then the best of the rest."""
-        visual = slice(memory.num_prefix, memory.num_tokens)
-        options, kept = self.options, []
-        for layer, scores in enumerate(self.scores(memory, attention)):
-            seconds = memory.provenance.seconds[layer, visual].to(scores.device)
-            slices = time_slices(seconds, options.num_slices)
-            budget = self.capacity(layer)
-            kept.append(
-                top_with_floors(scores, slices, options.num_slices, options.floor_share, budget)
-            )
-        return kept
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Floors first, then the best of the rest; `attention` are the scores."""
+        assert attention is not None
+        options = self.options
+        slices = time_slices(stack.origin.seconds[:, stack.visual], options.num_slices)
+        return top_with_floors(
+            attention,
+            slices,
+            options.num_slices,
+            options.floor_share,
+            self.config.kv_size,
+            self.folding(stack),
+        )

@@ -14,26 +14,23 @@ left out: it works with any policy and would hide what this one does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
-from hermes.policies.frames import FrameTail, frame_tail
-from hermes.policies.slices import top_after
+from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.selection import top_after
 
 
 class StreamMem(Policy):
     """Top-k by the template's attention, and a prototype per frame."""
 
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """True attention of the template."""
-        return replace(config, probe="exact")
+    defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
         """No frame has a prototype yet."""
@@ -43,60 +40,66 @@ class StreamMem(Policy):
         """The same text in every layer."""
         return "template"
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """One slot per new frame for its prototype, then the best tokens."""
         tail = frame_tail(memory)
-        kept = []
-        for scores in attention:
-            assert scores is not None
-            secured = torch.zeros_like(scores, dtype=torch.bool)
-            secured[self._slots(scores, tail)] = True
-            kept.append(top_after(scores, secured, min(self.config.kv_size, scores.numel())))
-        return kept
+        count = min(tail.whole_since(self._last_frame), self.config.kv_size // 2)
+        self._new = count, tail.tokens_per_frame
+        self._pending = tail.numbers[-1]
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """The least attended token of each new frame is secured: its slot is the prototype's."""
+        assert attention is not None
+        secured = torch.zeros_like(attention, dtype=torch.bool)
+        secured.scatter_(1, self._slots(attention), True)
+        return top_after(attention, secured, self.config.kv_size)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
     ) -> None:
         """Write the prototypes of the frames that lose something."""
-        tail = frame_tail(memory)
-        length = tail.tokens_per_frame
-        for layer, scores in enumerate(attention):
+        for stack, scores, rows in zip(memory.stacks, attention, kept, strict=True):
             assert scores is not None
-            rows = self._slots(scores, tail)
-            first = scores.numel() - rows.numel() * length
-            stays = torch.zeros_like(scores, dtype=torch.bool)
-            stays[kept[layer]] = True
-            whole = stays[first:].view(-1, length).all(dim=1)
-            keys, values = self._prototypes(memory, layer, scores[first:].view(-1, length))
-            own = memory.num_prefix + rows
-            buffers = memory.layers[layer]
-            memory.replace(
-                layer,
-                rows,
-                torch.where(whole[:, None], buffers.keys[:, own].float(), keys),
-                torch.where(whole[:, None], buffers.values[:, own].float(), values),
-                torch.where(whole, 1, length),
-            )
-        self._last_frame = tail.numbers[-1]
+            self._write_prototypes(memory, stack, scores, rows)
+        self._last_frame = self._pending
 
-    def _slots(self, scores: Tensor, tail: FrameTail) -> Tensor:
-        """(m,) index of the least attended token of each of the m newest frames."""
-        count = min(tail.whole_since(self._last_frame), self.config.kv_size // 2)
-        length = tail.tokens_per_frame
-        first = scores.numel() - count * length
-        lowest = scores[first:].view(count, length).argmin(dim=1)
+    def _write_prototypes(
+        self, memory: StreamMemory, stack: LayerStack, scores: Tensor, kept: Tensor
+    ) -> None:
+        count, length = self._new
+        newest = slice(scores.shape[1] - count * length, None)
+        stays = torch.zeros_like(scores, dtype=torch.bool).scatter_(1, kept, True)
+        whole = stays[:, newest].unflatten(1, (count, length)).all(dim=2)
+        share = scores[:, newest].unflatten(1, (count, length))
+        share = share / share.sum(dim=2, keepdim=True).clamp(min=torch.finfo(share.dtype).tiny)
+        rows = self._slots(scores)
+        places = (rows + stack.num_prefix)[:, None, :, None]
+        places = places.expand(-1, stack.keys.shape[1], -1, stack.keys.shape[3])
+        keys, values = (
+            torch.where(
+                whole[:, None, :, None],
+                held.gather(2, places).float(),
+                _frame_means(stack, held, share),
+            )
+            for held in (stack.keys, stack.values)
+        )
+        memory.replace(stack, rows, keys, values, torch.where(whole, 1, length))
+
+    def _slots(self, scores: Tensor) -> Tensor:
+        """(l, m) index of the least attended token of each of the m newest frames."""
+        count, length = self._new
+        first = scores.shape[1] - count * length
+        lowest = scores[:, first:].unflatten(1, (count, length)).argmin(dim=2)
         return first + torch.arange(count, device=scores.device) * length + lowest
 
-    def _prototypes(
-        self, memory: StreamMemory, layer: int, scores: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Mean keys and values (g, m, d) fp32 of the m newest frames, weights (m, t)."""
-        used = slice(memory.num_tokens - scores.numel(), memory.num_tokens)
-        share = scores / scores.sum(dim=1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)
-        buffers = memory.layers[layer]
-        frames = (
-            states[:, used].float().unflatten(1, scores.shape)
-            for states in (buffers.keys, buffers.values)
-        )
-        keys, values = ((states * share[..., None]).sum(dim=2) for states in frames)
-        return keys, values
+
+def _frame_means(stack: LayerStack, held: Tensor, share: Tensor) -> Tensor:
+    """(l, g, m, d) fp32 means of the m newest frames, weighted by (l, m, t)."""
+    count, length = share.shape[1:]
+    newest = slice(stack.num_tokens - count * length, stack.num_tokens)
+    means = []
+    for layers in stack.blocks(count * length):
+        frames = held[layers, :, newest].float().unflatten(2, (count, length))
+        means.append((frames * share[layers, None, :, :, None]).sum(dim=3))
+    return torch.cat(means)

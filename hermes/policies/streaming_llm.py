@@ -8,16 +8,17 @@ rule), and they count in the budget. Positions are renumbered at every pruning (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
-from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
-from hermes.policies.options import check_count
+from hermes.layer_stack import LayerStack
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.options import check_count
+from hermes.policy_parts.selection import newest_rows
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,10 @@ class StreamingLlm(Policy):
     """Prefix, first visual tokens, newest visual tokens."""
 
     Options = StreamingLlmOptions
+    defines: ClassVar[Mapping[str, Any]] = {"reindex": "eager"}  # positions inside the cache
 
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """Positions inside the cache."""
-        return replace(config, reindex="eager")
-
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""
-        budget, total = self.config.kv_size, memory.num_visual
-        sinks = min(self.options.num_sinks, budget // 2)
-        rows = torch.arange(total, device=memory.positions.device)
-        kept = torch.cat((rows[:sinks], rows[total - (budget - sinks) :]))
-        return [kept] * memory.num_layers
+        sinks = min(self.options.num_sinks, self.config.kv_size // 2)
+        first = torch.arange(sinks, device=stack.device).expand(len(stack), -1)
+        return torch.cat((first, newest_rows(stack, self.config.kv_size - sinks)), dim=1)

@@ -16,19 +16,21 @@ in with `attention_weight`, and equal spans of time can each be made sure of an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.config import MemoryConfig
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Guidance, Policy
-from hermes.policies.frames import FrameTail, frame_tail
-from hermes.policies.novelty import choose_keyframes, frame_similarity, stream_novelty
-from hermes.policies.options import check_choice, check_count, check_share
-from hermes.policies.slices import ranks_within, scaled_ranks, time_slices, top_after
+from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
+from hermes.policy_parts.options import check_choice, check_count, check_share
+from hermes.policy_parts.selection import newest_rows, scaled_ranks, top_after
+from hermes.policy_parts.slices import ranks_within, time_slices
 
 GUIDANCES = ("local", "mixed", "global", "template")
 
@@ -62,11 +64,7 @@ class TwoSpeed(Policy):
     """Recent frames untouched, then key frames, then what repeats nothing."""
 
     Options = TwoSpeedOptions
-
-    @classmethod
-    def adjust(cls, config: MemoryConfig) -> MemoryConfig:
-        """Attention is that of a true forward of the guidance text."""
-        return replace(config, probe="exact")
+    defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
         """No key frames; no frame has left the recent part."""
@@ -78,19 +76,19 @@ class TwoSpeed(Policy):
         """The same text in every layer, if its attention counts."""
         return self.options.guidance if self.options.attention_weight else None
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """Key frames and floors first, then the best of the past, then the recent frames."""
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Key frames are the same in all layers."""
         tail = frame_tail(memory)
-        recent = self.recent_frames(tail) * tail.tokens_per_frame
         chosen = self._choose_keyframes(memory, tail)
         self._pending = chosen, tail.numbers[-1 - self.recent_frames(tail)]
-        keyframes = torch.tensor(chosen, dtype=torch.int64, device=memory.positions.device)
-        kept = []
-        for layer, attended in enumerate(attention):
-            past = self._past(memory, layer, attended, memory.num_visual - recent, keyframes)
-            newest = torch.arange(recent, device=past.device) + memory.num_visual - recent
-            kept.append(torch.cat((past, newest)))
-        return kept
+        self._chosen = torch.tensor(chosen, dtype=torch.int64)
+        self._num_recent = self.recent_frames(tail) * tail.tokens_per_frame
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Key frames and floors first, then the best of the past, then the recent frames."""
+        past = self._past(stack, attention, stack.num_visual - self._num_recent)
+        return torch.cat((past, newest_rows(stack, self._num_recent)), dim=1)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -120,25 +118,18 @@ class TwoSpeed(Policy):
         similarity = frame_similarity(memory, tail, candidates)
         return choose_keyframes(candidates, similarity, limit, options.keyframe_frames)
 
-    def _past(
-        self,
-        memory: StreamMemory,
-        layer: int,
-        attended: Tensor | None,
-        num_past: int,
-        keyframes: Tensor,
-    ) -> Tensor:
-        """Ascending indices of what stays of the first `num_past` visual tokens of a layer."""
-        origin, options, device = memory.provenance, self.options, memory.layers[layer].device
-        rows = slice(memory.num_prefix, memory.num_prefix + num_past)
-        scores = stream_novelty(memory.layers[layer].values[:, rows])
+    def _past(self, stack: LayerStack, attended: Tensor | None, num_past: int) -> Tensor:
+        """(l, k) ascending indices of what stays of the first `num_past` visual tokens."""
+        options = self.options
+        rows = slice(stack.num_prefix, stack.num_prefix + num_past)
+        scores = stream_novelty(stack.values[:, :, rows])
         if attended is not None:
             weight = options.attention_weight
-            scores = (1 - weight) * scores + weight * scaled_ranks(attended[:num_past])
-        budget = self.config.kv_size - (memory.num_visual - num_past)
-        secured = torch.isin(origin.frame[layer, rows], keyframes).to(device)
+            scores = (1 - weight) * scores + weight * scaled_ranks(attended[:, :num_past])
+        budget = self.config.kv_size - self._num_recent
+        secured = torch.isin(stack.origin.frame[:, rows], self._chosen.to(stack.device))
         floor = int(options.floor_share * (1 - options.keyframe_share) * budget)
         if floor := floor // options.num_slices:
-            slices = time_slices(origin.seconds[layer, rows].to(device), options.num_slices)
+            slices = time_slices(stack.origin.seconds[:, rows], options.num_slices)
             secured |= ranks_within(slices, scores, options.num_slices) < floor
-        return top_after(scores, secured, min(budget, num_past))
+        return top_after(scores, secured, budget)

@@ -16,12 +16,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.frame_store import ON_FULL, mean_query
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.archive import ArchivePolicy, Room
-from hermes.policies.frames import frame_tail
-from hermes.policies.options import check_choice, check_count, check_flag, check_share
 from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
+from hermes.policy_parts.archive import ArchivePolicy, Room
+from hermes.policy_parts.frame_store import ON_FULL, mean_query
+from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.options import check_choice, check_count, check_flag, check_share
+from hermes.policy_parts.value_norm import known_frames
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,7 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
 
     def room(self, memory: StreamMemory, plan: _Plan) -> Room:
         """As much as the stream holds: what comes back takes the place of something else."""
-        visual = slice(memory.num_prefix, memory.num_tokens)
-        distinct = memory.provenance.frame[:, visual].unique().numel()
+        distinct = known_frames(memory).numel()
         return Room(plan.length, memory.num_visual, distinct + plan.recalled)
 
     def plan(self, memory: StreamMemory) -> _Plan | None:
@@ -97,35 +98,35 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
 
     def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
         """What stays of the stream, then the frames that fit the question."""
-        buffers, origin = memory.layers[layer], memory.provenance
-        query = mean_query(queries, buffers.keys.shape[0])
+        stack, index = memory.place_of(layer)
+        query = mean_query(queries, stack.keys.shape[1])
         found = self.store.scores(layer, query).topk(plan.recalled).indices.sort()[0].tolist()
-        home = memory.positions.device
-        numbers = torch.tensor([self.store.frames[index].number for index in found], device=home)
-        rows = memory.num_prefix + self._stays(memory, plan, layer, query, numbers)
-        own = rows.to(home)
+        chosen = [self.store.frames[turn].number for turn in found]
+        numbers = torch.tensor(chosen, device=stack.device)
+        rows = stack.num_prefix + self._stays(stack, index, plan, query, numbers)
         keys, values = self._question.slots(layer, 0, rows.numel())
-        keys.copy_(buffers.keys.index_select(1, rows))
-        values.copy_(buffers.values.index_select(1, rows))
-        for turn, index in enumerate(found):
+        keys.copy_(stack.keys[index].index_select(1, rows))
+        values.copy_(stack.values[index].index_select(1, rows))
+        for turn, frame in enumerate(found):
             start = rows.numel() + turn * plan.length
-            self.store.read(index, layer, *self._question.slots(layer, start, start + plan.length))
-        patches = torch.arange(plan.length, device=home).repeat(plan.recalled)
+            self.store.read(frame, layer, *self._question.slots(layer, start, start + plan.length))
+        patches = torch.arange(plan.length, device=stack.device).repeat(plan.recalled)
+        origin = stack.origin
         self._question.place(
             layer,
-            torch.cat((origin.frame[layer, own], numbers.repeat_interleave(plan.length))),
-            torch.cat((origin.patch[layer, own], patches)),
+            torch.cat((origin.frame[index, rows], numbers.repeat_interleave(plan.length))),
+            torch.cat((origin.patch[index, rows], patches)),
         )
 
     def _stays(
-        self, memory: StreamMemory, plan: _Plan, layer: int, query: Tensor, recalled: Tensor
+        self, stack: LayerStack, index: int, plan: _Plan, query: Tensor, recalled: Tensor
     ) -> Tensor:
         """Visual tokens of the stream that the question still sees in this layer, ascending."""
-        total = memory.num_visual - plan.recent
-        rows = slice(memory.num_prefix, memory.num_prefix + total)
-        keys = memory.layers[layer].keys[:, rows].float()
+        total = stack.num_visual - plan.recent
+        rows = slice(stack.num_prefix, stack.num_prefix + total)
+        keys = stack.keys[index, :, rows].float()
         looks = keys.transpose(0, 1).flatten(1) @ query
-        twice = torch.isin(memory.provenance.frame[layer, rows], recalled).to(looks.device)
+        twice = torch.isin(stack.origin.frame[index, rows], recalled)
         past = looks.masked_fill(twice, -torch.inf).topk(plan.past).indices.sort()[0]
-        recent = torch.arange(total, memory.num_visual, device=past.device)
+        recent = torch.arange(total, stack.num_visual, device=stack.device)
         return torch.cat((past, recent))

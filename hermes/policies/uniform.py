@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policies.base import Policy
+from hermes.policy_parts.base import Policy
 
 
 class Uniform(Policy):
@@ -17,14 +18,18 @@ class Uniform(Policy):
     All layers agree, so the choice is made once, on the host; one wait for the device per chunk.
     """
 
-    def select(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """All tokens of the frames that stay."""
-        visual = slice(memory.num_prefix, memory.num_tokens)
-        frames = memory.provenance.frame[0, visual]
-        numbers, counts = frames.cpu().unique_consecutive(return_counts=True)
+        first = memory.stacks[0]
+        frames = first.origin.frame[0, first.visual].cpu()
+        numbers, counts = frames.unique_consecutive(return_counts=True)
         chosen = spread(numbers.tolist(), counts.tolist(), self.config.kv_size)
-        kept = torch.isin(frames, torch.tensor(chosen, device=frames.device)).nonzero().flatten()
-        return [kept] * memory.num_layers
+        self._rows = torch.isin(frames, torch.tensor(chosen)).nonzero().flatten()
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """The same rows in every layer."""
+        return self._rows.to(stack.device).expand(len(stack), -1)
 
 
 def spread(frames: list[int], counts: list[int], budget: int) -> list[int]:

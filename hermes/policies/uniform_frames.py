@@ -7,8 +7,8 @@ Deviation: positions are gapless, as if the frames were neighbours in a short vi
 
 from __future__ import annotations
 
-from hermes.policies.reprefill_base import ReprefillPolicy
 from hermes.policies.uniform import spread
+from hermes.policy_parts.reprefill_base import ReprefillPolicy
 
 SLACK = 2
 """Frames retained per frame shown; thinning straight to m leaves gaps that differ by half."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hermes.policies.options import check_share
-from hermes.policies.reprefill_base import ReprefillOptions, ReprefillPolicy
 from hermes.policies.uniform_frames import SLACK, evenly, thin
+from hermes.policy_parts.options import check_share
+from hermes.policy_parts.reprefill_base import ReprefillOptions, ReprefillPolicy
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from video_qa.results.predictions import Key, Prediction, read_predictions
+from video_qa.json_input.json_text import json_object
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import read_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE
 
 OWN_SETTINGS = ("policy", "kv_size")
@@ -70,24 +71,22 @@ def read_run(folder: Path, keys: Sequence[Key]) -> FinishedRun:
     Raises:
         ComparisonError: no run there, or it lacks predictions.
     """
+    from video_qa.results.stored import ComparedConfig, config_of  # needs pydantic
+
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        complete = {"run_id", "settings"} <= set(config)
-    except (OSError, ValueError, TypeError) as error:
+        config = config_of(folder / "config.json", ComparedConfig)
+    except (OSError, ValueError) as error:
         raise ComparisonError(
-            f"{folder} holds no run of this program: cannot read its config.json ({error}); give "
+            f"{folder} holds no run of this program: cannot use its config.json ({error}); give "
             "folders that video_qa/run_infer.py or video_qa/compare.py wrote"
         ) from error
-    if not complete or not set(OWN_SETTINGS) <= set(config["settings"]):
-        raise ComparisonError(f"{folder}/config.json names no run, policy and kv_size")
     found = read_predictions([folder / PREDICTIONS_FILE], config["run_id"])
     if lacking := [key for key in keys if key not in found]:
         raise ComparisonError(
             f"{folder} lacks {len(lacking)} of {len(keys)} questions; finish that run first"
         )
-    return FinishedRun(
-        folder, config, _environment(folder), {key: found[key] for key in keys if key in found}
-    )
+    environment = json_object(folder / "environment.json") or {}
+    return FinishedRun(folder, config, environment, {key: found[key] for key in keys})
 
 
 def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
@@ -111,10 +110,3 @@ def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
             + "\n".join(lines)
             + "\nmake them again under one protocol (--overwrite), or compare them separately"
         )
-
-
-def _environment(folder: Path) -> dict[str, Any]:
-    try:
-        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

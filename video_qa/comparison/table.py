@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from eval.whole_file import write_text
 from video_qa.comparison.finished import FinishedRun
 from video_qa.questions.annotations import Video
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import Key, Prediction
+from video_qa.results.prediction import Key, Prediction
 
 COSTS = (
     "first_token_seconds",
@@ -43,7 +43,7 @@ def write_comparison_csv(path: Path, runs: Sequence[FinishedRun], videos: Sequen
         for run in runs
         for key, prediction in run.predictions.items()
     ]
-    write_text_atomically(path, pd.DataFrame(rows, dtype=object).to_csv(index=False))
+    write_text(path, pd.DataFrame(rows, dtype=object).to_csv(index=False))
 
 
 def describe_runs(
@@ -74,7 +74,7 @@ def describe_runs(
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write atomically; NaN is refused because JSON has none."""
-    write_text_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def _row(run: FinishedRun, video: Video, key: Key, prediction: Prediction) -> dict[str, Any]:

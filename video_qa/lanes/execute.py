@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from video_qa.lanes.plan import ComparedRun, WatchPlan, deal_out, retention_video
-from video_qa.results.predictions import Key, Prediction
+from video_qa.results.prediction import Key, Prediction
 from video_qa.results.results_csv import write_results_csv
 from video_qa.results.run_folder import RunFolder, open_run_folder
 from video_qa.runner.benchmark_run import (

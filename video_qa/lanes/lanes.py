@@ -14,7 +14,7 @@ from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.step_peak import step_peak
 from video_qa.questions.annotations import Question, Video
 from video_qa.questions.question_times import QuestionError
-from video_qa.results.predictions import Prediction
+from video_qa.results.prediction import Prediction
 from video_qa.settings.run_settings import RunSettings
 
 logger = logging.getLogger(__name__)

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eval.whole_file import write_text
 from video_qa.lanes.retention_file import read_retention
-from video_qa.questions.annotations import Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Video
 from video_qa.questions.question_times import last_stop_index
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import Key, answer_texts, read_predictions
+from video_qa.results.prediction import Key
+from video_qa.results.predictions import answer_texts, read_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE, shard, unfinished
 from video_qa.settings.run_settings import RunSettings
 
@@ -66,7 +68,7 @@ class WatchPlan:
 
     def write(self, path: Path) -> None:
         """Store the plan. Raises OSError."""
-        write_text_atomically(path, json.dumps(asdict(self), default=str, indent=2) + "\n")
+        write_text(path, json.dumps(asdict(self), default=str, indent=2) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> WatchPlan:

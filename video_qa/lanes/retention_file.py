@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from eval.whole_file import write_text
+from video_qa.json_input.json_text import json_object
 from video_qa.lanes.retention import RetentionLog, Snapshot, bin_starts, binned_mean
 from video_qa.questions.annotations import Video
-from video_qa.results.atomic_file import write_text_atomically
 
 FILE_NAME = "retention.json"
 MAX_BINS = 120
@@ -21,7 +22,7 @@ def write_retention(folder: Path, run_id: str, video: Video, log: RetentionLog) 
     if not log.snapshots:
         return
     whose = {"run_id": run_id, "video_index": video.index, "video_id": video.video_id}
-    write_text_atomically(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
+    write_text(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
 
 
 def retention_content(log: RetentionLog) -> dict[str, Any]:
@@ -46,12 +47,8 @@ def retention_content(log: RetentionLog) -> dict[str, Any]:
 
 def read_retention(folder: Path, run_id: str) -> dict[str, Any] | None:
     """The stored content; None if it is missing, unreadable or of another run."""
-    try:
-        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    is_own = isinstance(content, dict) and content.get("run_id") == run_id
-    return content if is_own else None
+    content = json_object(folder / FILE_NAME)
+    return content if content and content.get("run_id") == run_id else None
 
 
 def _shares(snapshot: Snapshot, log: RetentionLog, num_steps: int) -> np.ndarray:

@@ -21,22 +21,23 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from hermes.policy_text import read_policy, split_options
+from eval.whole_file import write_text
 from video_qa.lanes.lanes import Lane, SharedWatch
 from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.retention_file import write_retention
 from video_qa.questions.annotations import Video
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import Key, Prediction, PredictionLog
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
 from video_qa.settings.model_registry import load_engine
+from video_qa.settings.policy_spec import named_fields
 
 logger = logging.getLogger(__name__)
 
 PLAIN_POLICY = "recent"
-"""Loads the model: a policy that changes no other field of the configuration."""
+"""Loads the model; each lane then names its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +64,7 @@ def watch_shard(plan: WatchPlan, arguments: argparse.Namespace) -> int:
     first = plan.runs[0].settings
     encoder = load_engine(replace(first, policy=PLAIN_POLICY), arguments.device)
     lanes, refused = _open_lanes(plan, encoder)
-    write_text_atomically(beside / f"{stem}.refused.json", json.dumps(refused))
+    write_text(beside / f"{stem}.refused.json", json.dumps(refused))
     shared = SharedWatch(encoder, first, plan.video_root)
     with ExitStack() as stack:
         progress = stack.enter_context((beside / f"{stem}.progress").open("a", buffering=1))
@@ -87,28 +88,12 @@ def _open_lanes(plan: WatchPlan, encoder: Any) -> tuple[dict[Lane, ComparedRun],
     lanes, refused = {}, {}
     for run in plan.runs:
         try:
-            config = _configuration(run, encoder)
-            lanes[Lane(encoder.new_stream(config), run.settings, run.run_id)] = run
+            stream = encoder.new_stream(**named_fields(run.settings))
+            lanes[Lane(stream, run.settings, run.run_id)] = run
         except ValueError as error:
             logger.error("%s: %s", run.label, error)
             refused[run.run_id] = str(error)
     return lanes, refused
-
-
-def _configuration(run: ComparedRun, encoder: Any) -> Any:
-    """The encoder's configuration with the policy, budget and fields of a run."""
-    policy, options = read_policy(run.settings.policy)
-    own, shared = split_options(options)
-    base = encoder.config
-    if "profile" in shared:
-        kept = {"reindex": base.reindex, "chunk_frames": base.chunk_frames}
-        base = type(base).from_profile(
-            shared["profile"], family=encoder.family, kv_size=base.kv_size, **kept
-        )
-    return replace(
-        base,
-        **{"policy": policy, "policy_options": own, "kv_size": run.settings.kv_size} | shared,
-    )
 
 
 def _predictions(
@@ -142,7 +127,7 @@ def _describe(lanes: Mapping[Lane, ComparedRun], stem: str) -> None:
     """Write down each engine, at the start and again when sizes and bytes are known."""
     for lane, run in lanes.items():
         text = json.dumps(lane.model.describe())
-        write_text_atomically(run.folder / f"{stem}.engine.json", text)
+        write_text(run.folder / f"{stem}.engine.json", text)
 
 
 def _parser() -> argparse.ArgumentParser:

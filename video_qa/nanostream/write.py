@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from eval.whole_file import write_text
 from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS, Draft, options_of
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
 from video_qa.nanostream.world import QUIET_SCENE_SECONDS, World, make_world
-from video_qa.results.atomic_file import write_text_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def _claim(out: Path, settings: Settings) -> None:
                 f"{path} belongs to a split made with other settings; choose another --out or "
                 f"delete {out / settings.split} and {path}"
             )
-        write_text_atomically(path, wanted)
+        write_text(path, wanted)
     except OSError as error:
         raise NanoStreamError(f"--out {out} cannot be written: {error}") from error
 
@@ -181,6 +181,6 @@ def write_split(out: Path, settings: Settings) -> dict[str, Path]:
             entries[kind].append(entry)
     files = {kind: out / f"{kind}_{settings.split}.json" for kind in entries}
     for kind, file in files.items():
-        write_text_atomically(file, json.dumps(entries[kind], indent=1) + "\n")
+        write_text(file, json.dumps(entries[kind], indent=1) + "\n")
         logger.info("wrote %s", file)
     return files

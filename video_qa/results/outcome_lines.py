@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from video_qa.questions.annotations import Video
-from video_qa.results.predictions import Prediction
+from video_qa.results.prediction import Prediction
 
 SHOWN_LINES = 10
 

@@ -3,79 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
-from video_qa.results.atomic_file import REMEDY, write_text_atomically
+from eval.whole_file import REMEDY, write_text
+from video_qa.results.prediction import Key, Prediction
 
 logger = logging.getLogger(__name__)
-
-LATER_FIELDS = ("num_corrupt_frames",)
-"""Absent from predictions that earlier versions wrote."""
-
-Key = tuple[int, int]  # (index of the video in the annotation file, index of the question in it)
 
 
 class PredictionsError(OSError):
     """Predictions cannot be read or written; what was written before is kept."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The reply to one question, or the error that stands in its place.
-
-    Attributes:
-        run_id: fingerprint of the settings and annotations it was made under.
-        prediction: the model's text, unchanged; empty where ``error`` is set. The file also holds
-            ``prediction_stripped``, the same without the spaces around it.
-        letter: the letter read out of it; None for open-ended questions.
-        correct: whether that letter is the right one; None for open-ended questions.
-        num_frames: frames of the video seen before the answer.
-        num_corrupt_frames: frames decoded for them that were damaged and had to be guessed at.
-        timing: seconds and token counts of the answer, as the engine measured them.
-    """
-
-    run_id: str
-    video_index: int
-    video_id: int | str
-    question_index: int
-    question: str
-    end_time: float | None
-    prediction: str = ""
-    letter: str | None = None
-    correct_letter: str | None = None
-    correct: bool | None = None
-    num_frames: int = 0
-    num_corrupt_frames: int = 0
-    error: str | None = None
-    timing: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def key(self) -> Key:
-        return self.video_index, self.question_index
-
-    def to_json(self) -> str:
-        """One line of JSON; the timing fields stand beside the others, as pandas likes it."""
-        values = asdict(self) | {"prediction_stripped": self.prediction.strip()}
-        timing = values.pop("timing")
-        return json.dumps(values | {k: v for k, v in timing.items() if k not in values})
-
-    @classmethod
-    def from_json(cls, line: str) -> Prediction:
-        """The inverse of ``to_json``. Raises ValueError, TypeError or KeyError on anything else."""
-        values = json.loads(line)
-        values.pop("prediction_stripped", None)
-        names = [f.name for f in fields(cls) if f.name != "timing"]
-        own = {
-            name: values.pop(name) for name in names if name in values or name not in LATER_FIELDS
-        }
-        return cls(**own, timing=values)
 
 
 class PredictionLog:
@@ -164,16 +105,18 @@ def _read_file(path: Path) -> Iterable[Prediction]:
         return
     except OSError as error:
         raise PredictionsError(f"cannot read {path}: {error}") from error
+    from video_qa.results.stored import prediction_of  # needs pydantic
+
     for number, line in enumerate(complete_lines, start=1):
         try:
-            yield Prediction.from_json(line)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            yield prediction_of(line)
+        except ValueError as error:
             raise PredictionsError(
-                f"{path}, line {number} is damaged ({error!r}); remove that line or use --overwrite"
+                f"{path}, line {number} is damaged ({error}); remove that line or use --overwrite"
             ) from error
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
     """Replace ``path`` by these predictions in annotation order, atomically."""
     ordered = sorted(predictions, key=lambda prediction: prediction.key)
-    write_text_atomically(path, "".join(f"{p.to_json()}\n" for p in ordered))
+    write_text(path, "".join(f"{p.to_json()}\n" for p in ordered))

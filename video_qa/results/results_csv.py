@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from eval.whole_file import write_text
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import Key, Prediction
+from video_qa.results.prediction import Key, Prediction
 
 COLUMNS = {
     MULTIPLE_CHOICE: (
@@ -52,7 +52,7 @@ def write_results_csv(
     ]
     used = [name for name in OPTIONAL_COLUMNS if any(row[name] is not None for row in rows)]
     table = pd.DataFrame(rows, columns=[*COLUMNS[kind], *used], dtype=object)
-    write_text_atomically(path, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
+    write_text(path, table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
 
 
 def _row(video: Video, question: Question, prediction: Prediction, kind: str) -> dict[str, Any]:

@@ -12,14 +12,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from video_qa.results.atomic_file import drafts_in, write_text_atomically
-from video_qa.results.predictions import (
-    Key,
-    Prediction,
-    holds_other_runs,
-    read_predictions,
-    write_predictions,
-)
+from eval.whole_file import drafts_in, write_text
+from video_qa.json_input.json_text import json_object
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import holds_other_runs, read_predictions, write_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE
 from video_qa.settings.run_settings import differences
 
@@ -61,7 +57,8 @@ class RunFolder:
         Raises:
             RunFolderError: names the files.
         """
-        if self.marker.exists() or _is_run_config(self.config):
+        # Before there were markers, config.json said so.
+        if self.marker.exists() or {"run_id", "settings"} <= set(json_object(self.config) or ()):
             return
         own = (self.results, self.predictions, self.config, self.environment)
         named = [*own, *(self.path / name for name in REPORTS)]
@@ -78,7 +75,7 @@ class RunFolder:
         for draft in list(drafts_in(self.path)):
             draft.unlink(missing_ok=True)
         if not self.marker.exists():
-            write_text_atomically(self.marker, "Written by video_qa; --overwrite empties it.\n")
+            write_text(self.marker, "Written by video_qa; --overwrite empties it.\n")
 
     def shard_files(self, ending: str) -> list[Path]:
         """Files that workers wrote, such as ``8_0.jsonl``."""
@@ -100,19 +97,24 @@ class RunFolder:
                     f"were not made by this program; {advice}"
                 )
             return
-        unequal = differences(self.read_config().get("settings", {}), identity)
+        unequal = differences(self.read_config()["settings"], identity)
         if unequal:
             lines = "\n  ".join(unequal)
             raise RunFolderError(f"{self.path} belongs to another run:\n  {lines}\n{advice}")
 
     def read_config(self) -> dict[str, Any]:
+        """What config.json holds. Raises RunFolderError, naming what is damaged."""
+        from video_qa.results.stored import config_of  # needs pydantic
+
         try:
-            return json.loads(self.config.read_text(encoding="utf-8"))
+            return config_of(self.config)
         except (OSError, ValueError) as error:
-            raise RunFolderError(f"cannot read {self.config}: {error}") from error
+            raise RunFolderError(
+                f"cannot read {self.config}: {error}; repair it, or use --overwrite"
+            ) from error
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
-        write_text_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
     def clear(self) -> None:
         """Remove everything an earlier run wrote, except the judge's cache of verdicts."""
@@ -186,15 +188,6 @@ def _acquire(descriptor: int, path: Path) -> None:
         except OSError as error:
             logger.warning("%s cannot be locked (%s); start no second run there", path, error)
             return
-
-
-def _is_run_config(path: Path) -> bool:
-    """Whether a run wrote this config.json (before there were markers)."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and {"run_id", "settings"} <= set(content)
 
 
 def _remove(paths: list[Path]) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from video_qa.questions.annotations import Video
-from video_qa.results.predictions import Key, Prediction, answer_texts
+from video_qa.results.prediction import Key, Prediction
+from video_qa.results.predictions import answer_texts
 from video_qa.results.results_csv import write_results_csv
 from video_qa.results.run_folder import RunFolder
 from video_qa.runner.devices import WorkerDevice
@@ -103,23 +104,13 @@ def _wanted(
 def _task(plan: RunPlan, folder: RunFolder, num_workers: int, index: int) -> WorkerTask:
     device = plan.devices[index % len(plan.devices)]
     stem = shard_stem(num_workers, index)
-    options = {
-        "save_dir": folder.path,
-        "anno_path": plan.anno_path,
-        "dataset": plan.dataset,
-        "num_chunks": num_workers,
-        "chunk_idx": index,
-        "device": device.name,
-        "debug": str(plan.debug).lower(),
-        "video_root": plan.video_root,
-        "limit": plan.limit,
-        "runner_pid": os.getpid(),
-    }
-    arguments = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    command = [sys.executable, str(WORKER_SCRIPT), f"--config={folder.config}"]
+    command += [f"--num_chunks={num_workers}", f"--chunk_idx={index}"]
+    command += [f"--device={device.name}", f"--runner_pid={os.getpid()}"]
     folder.logs.mkdir(exist_ok=True)
     return WorkerTask(
         name=stem,
-        command=[sys.executable, str(WORKER_SCRIPT), *plan.settings.to_arguments(), *arguments],
+        command=command,
         environment=device.environment() | threads_per_worker(num_workers),
         predictions_path=folder.path / f"{stem}.jsonl",
         log_path=folder.logs / f"{stem}.log",

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from video_qa.questions.annotations import load_annotations
+from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner import devices as device_choice
 from video_qa.runner.benchmark_run import RunPlan
@@ -93,7 +93,7 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
     """
     benchmark = DATASETS[arguments.dataset]
     arguments.streaming = benchmark.streaming
-    settings = RunSettings.from_arguments(arguments)
+    settings = RunSettings.among(vars(arguments))
     check_names(settings)
     for name in ("num_chunks", "limit"):
         value = getattr(arguments, name)

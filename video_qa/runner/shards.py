@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from video_qa.questions.annotations import Video
-from video_qa.results.predictions import Key
+from video_qa.results.prediction import Key
 
 PREDICTIONS_FILE = "predictions.jsonl"
 SOME_QUESTIONS_FAILED = 3  # exit code of a worker that did its shard, with errors in some rows

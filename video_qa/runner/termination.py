@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from video_qa.results.atomic_file import REMEDY
+from eval.whole_file import REMEDY
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 

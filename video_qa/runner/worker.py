@@ -9,14 +9,17 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from eval.whole_file import write_text
 from video_qa.base import BaseVQA
-from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video, load_annotations
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video
 from video_qa.questions.benchmarks import DATASETS
-from video_qa.results.atomic_file import write_text_atomically
-from video_qa.results.predictions import Key, PredictionLog, answer_texts, read_predictions
+from video_qa.results.prediction import Key
+from video_qa.results.predictions import PredictionLog, answer_texts, read_predictions
 from video_qa.results.results_csv import write_results_csv
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import (
@@ -33,6 +36,8 @@ from video_qa.settings.run_settings import RunSettings, add_settings_arguments, 
 logger = logging.getLogger(__name__)
 
 SEED = 2024
+STORED = ("anno_path", "dataset", "debug", "limit", "video_root")
+"""What a worker takes from config.json beside the settings."""
 
 
 def main(question_loop: Callable[..., BaseVQA], argv: Sequence[str] | None = None) -> int:
@@ -41,13 +46,13 @@ def main(question_loop: Callable[..., BaseVQA], argv: Sequence[str] | None = Non
     Args:
         question_loop: made of a model, settings, run id and video root (``HermesVQA``).
     """
-    arguments = _parser().parse_args(argv)
-    if arguments.runner_pid is not None:
-        end_with(arguments.runner_pid)
-    _set_up_logging(arguments.debug)
-    random.seed(SEED)
-    logger.info("seed: %d", SEED)
     try:
+        arguments = _arguments(argv)
+        if arguments.runner_pid is not None:
+            end_with(arguments.runner_pid)
+        _set_up_logging(arguments.debug)
+        random.seed(SEED)
+        logger.info("seed: %d", SEED)
         return _run_shard(question_loop, arguments)
     except (ValueError, OSError, ImportError) as error:
         logger.debug("details", exc_info=True)
@@ -56,7 +61,7 @@ def main(question_loop: Callable[..., BaseVQA], argv: Sequence[str] | None = Non
 
 
 def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namespace) -> int:
-    settings = RunSettings.from_arguments(arguments)
+    settings = RunSettings.among(vars(arguments))
     folder, anno_path = Path(arguments.save_dir), Path(arguments.anno_path)
     kind = DATASETS[arguments.dataset].kind if arguments.dataset else None
     videos = load_annotations(anno_path, kind)[: arguments.limit]
@@ -73,10 +78,11 @@ def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namesp
     if unfinished(mine, answered):
         model = load_engine(settings, arguments.device)
         engine_path = folder / f"{stem}.engine.json"
-        write_text_atomically(engine_path, json.dumps(model.describe()))
-        vqa = question_loop(model, settings, run_id, arguments.video_root)
+        write_text(engine_path, json.dumps(model.describe()))
+        root = arguments.video_root
+        vqa = question_loop(model, settings, run_id, None if root is None else Path(root))
         _answer_videos(vqa, unfinished(mine, answered), answered, own)
-        write_text_atomically(engine_path, json.dumps(model.describe()))
+        write_text(engine_path, json.dumps(model.describe()))
     predictions = read_predictions([merged, own], run_id)
     kind = kind or _kind_of(videos)
     write_results_csv(folder / f"{stem}.csv", mine, predictions, kind)
@@ -114,6 +120,20 @@ def boolean(text: str) -> bool:
     return words[text.lower()]
 
 
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.config is not None:
+        from video_qa.results.stored import config_of  # needs pydantic
+
+        config = config_of(arguments.config)
+        stored = {name: config[name] for name in STORED} | {"save_dir": arguments.config.parent}
+        vars(arguments).update(asdict(RunSettings.among(config["settings"])) | stored)
+    if arguments.save_dir is None or arguments.anno_path is None:
+        parser.error("--save_dir and --anno_path are needed, or --config")
+    return arguments
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hermes_vqa.py", description=__doc__)
     add: Any = parser.add_argument
@@ -122,9 +142,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--kv_size", type=int, help="visual tokens kept per layer")
     add("--num_chunks", type=int, default=1, help="number of shards (default: 1)")
     add("--chunk_idx", type=int, default=0, help="which shard this worker takes (default: 0)")
-    add("--save_dir", required=True, help="results folder, created")
-    add("--anno_path", required=True, help="annotation file")
-    add("--video_root", type=Path, help="folder under which the annotated video paths are found")
+    add("--save_dir", help="results folder, created")
+    add("--anno_path", help="annotation file")
+    add("--config", type=Path, help="config.json of a run: it decides all but shard and device")
+    add("--video_root", help="folder under which the annotated video paths are found")
     add("--dataset", choices=sorted(DATASETS), help="check that all questions are of its kind")
     add("--limit", type=int, help="only the first LIMIT videos of the file")
     add("--device", help="cpu, cuda or cuda:N; default: a GPU if there is one")

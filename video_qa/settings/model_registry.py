@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hermes.policy_text import check_policy, read_policy, split_options
+from hermes.policy_text import check_policy
+from video_qa.settings.policy_spec import named_fields
 from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 if TYPE_CHECKING:
@@ -82,24 +83,17 @@ def _entry(model: str) -> ModelEntry | None:
 
 def load_engine(settings: RunSettings, device: str | None) -> Any:
     """The model that ``settings.engine`` loads, ready to watch."""
-    policy, options = read_policy(settings.policy)
-    policy_options, memory_fields = split_options(options)
-    arguments: dict[str, Any] = {
-        "kv_size": settings.kv_size,
-        "streaming": settings.streaming,
-        "device": device,
-        "sample_fps": settings.sample_fps,
-        "policy": policy,
-        "profile": settings.profile,
-        "max_pixels": settings.max_pixels,
-        "dtype": settings.dtype,
-        "attn": settings.attn,
-        "chunk_frames": settings.chunk_frames,
-    }
-    if policy_options:
-        arguments["policy_options"] = policy_options
     loader = _find_loader(settings.engine)
-    model, _processor = loader(model_path(settings.model), **arguments | memory_fields)
+    model, _processor = loader(
+        model_path(settings.model),
+        device=device,
+        sample_fps=settings.sample_fps,
+        max_pixels=settings.max_pixels,
+        dtype=settings.dtype,
+        attn=settings.attn,
+        data_set={"reindex": "lazy" if settings.streaming else "eager"},
+        **named_fields(settings),
+    )
     return model
 
 

@@ -1,8 +1,8 @@
 """Everything that decides what a run answers, in one checked object.
 
-The runner hands its settings to the workers as command-line arguments, both compute the same
-fingerprint from them, and every stored prediction carries it: predictions made under other
-settings, or for another annotation file, can therefore never be mixed into a run.
+The runner writes its settings into the run's config.json, from which its workers read them; both
+compute the same fingerprint from them, and every stored prediction carries it: predictions made
+under other settings, or for another annotation file, can therefore never be mixed into a run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hermes.config import PROFILES
@@ -74,13 +74,9 @@ class RunSettings:
         object.__setattr__(self, "sample_fps", float(self.sample_fps))
 
     @classmethod
-    def from_arguments(cls, arguments: argparse.Namespace) -> RunSettings:
-        return cls(**{field.name: getattr(arguments, field.name) for field in fields(cls)})
-
-    def to_arguments(self) -> list[str]:
-        """The command-line arguments from which a worker rebuilds these settings."""
-        pairs = ((f"--{name}", value) for name, value in asdict(self).items() if value is not None)
-        return [f"{flag}={value}" for flag, value in pairs]
+    def among(cls, values: Mapping[str, Any]) -> RunSettings:
+        """Those of ``values`` (arguments, the settings in a config.json) that are settings."""
+        return cls(**{field.name: values[field.name] for field in fields(cls)})
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = True) -> None:

@@ -1,0 +1,1 @@
+"""What memory policies are made of: their base class, and what several of them share."""

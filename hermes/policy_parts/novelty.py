@@ -1,0 +1,86 @@
+"""What is new: whole frames after which the picture changes, tokens that repeat nothing older.
+
+Shapes: l layers, m candidate frames, n tokens, t tokens per frame, g key heads, d head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from hermes.blocks import MOST_NUMBERS
+from hermes.memory import StreamMemory
+from hermes.policy_parts.frames import FrameTail
+
+
+def frame_similarity(
+    memory: StreamMemory, tail: FrameTail, numbers: list[int]
+) -> list[list[float]]:
+    """(m, m) mean cosine of the layer-0 values of frames that are whole in layer 0.
+
+    Layer-0 values depend on the picture alone, not on what was seen before. Waits for the device.
+    """
+    starts, length = {}, tail.tokens_per_frame
+    slot = memory.num_prefix
+    for number, count in zip(tail.numbers, tail.counts, strict=True):
+        starts[number] = slot
+        slot += count
+    first = torch.tensor([starts[number] for number in numbers])
+    rows = (first[:, None] + torch.arange(length)).flatten().to(memory.device)
+    values = memory.stacks[0].values[0, :, rows].float()
+    features = normalize(values, dim=-1).unflatten(1, (len(numbers), length))
+    flat = features.transpose(0, 1).flatten(1)
+    return (flat @ flat.T / (length * values.shape[0])).tolist()
+
+
+def choose_keyframes(
+    numbers: list[int], similarity: list[list[float]], limit: int, fading_frames: float
+) -> list[int]:
+    """Thin frames to `limit`: always drop the one after which the picture changes least.
+
+    A change fades with its age by 1 / e per `fading_frames` frames. What stays is the last sight of
+    a scene, closest in time to what came after it.
+
+    Args:
+        numbers: m - 1 ascending frame numbers and then that of the frame after them, which is only
+            compared with.
+        similarity: (m, m), see `frame_similarity`.
+    """
+    kept = list(range(len(numbers)))
+
+    def change(place: int) -> float:
+        here, after = kept[place], kept[place + 1]
+        age = (numbers[-1] - numbers[here]) / fading_frames
+        return (1 - similarity[here][after]) * math.exp(-age)
+
+    while len(kept) > limit + 1:
+        del kept[min(range(len(kept) - 1), key=change)]
+    return [numbers[index] for index in kept[:-1]]
+
+
+def stream_novelty(states: Tensor, most_numbers: int = MOST_NUMBERS) -> Tensor:
+    """(l, n) fp32 in [0, 1]: how little a token repeats any older one, wherever in the picture.
+
+    Of a thing that comes back again and again only the first sight is new, so that the best tokens
+    cover the most different things (compare max-min diversity, DivPrune, arXiv 2503.02175).
+
+    Args:
+        states: (l, g, n, d) keys or values in time order.
+        most_numbers: bound on the similarities that exist at a time.
+
+    Returns:
+        1 - largest mean cosine over heads with a token before it; 1 for the first token.
+    """
+    layers, heads, tokens, _ = states.shape
+    unit = normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
+    result = torch.ones(layers, tokens, device=unit.device)
+    block = max(1, most_numbers // max(1, layers * tokens))
+    for start in range(0, tokens, block):
+        likeness = unit[:, start : start + block] @ unit[:, : start + block].transpose(1, 2)
+        older = torch.ones_like(likeness[0], dtype=torch.bool).tril(start - 1)
+        nearest = likeness.masked_fill(~older, 0).amax(dim=2)
+        result[:, start : start + block] = (1 - nearest).clamp(0, 1)
+    return result

@@ -1,0 +1,1 @@
+"""The pages: report of a comparison and memory inspector; self-contained HTML."""

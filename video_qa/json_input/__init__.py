@@ -1,0 +1,1 @@
+"""JSON that others wrote: read without surprises, checked, complained about precisely."""

@@ -31,14 +31,21 @@ SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
 }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; `argv` excludes the program name.
+def main(
+    argv: Sequence[str] | None = None, prog: str | None = None, epilog: str | None = None
+) -> int:
+    """Run the command line.
+
+    Args:
+        argv: without the program's name.
+        prog: that name; default: the one it was called by.
+        epilog: last line of the help.
 
     Returns:
         0, or 2 without a subcommand, when the results cannot be evaluated, or when the report
         cannot be written.
     """
-    parser = build_parser()
+    parser = build_parser(prog, epilog)
     args = parser.parse_args(argv)
     if args.subcommand is None:
         parser.print_help(sys.stderr)
@@ -63,9 +70,11 @@ def publish(report: Report, folder: Path) -> None:
     print(f"Metrics saved to: {merge_metrics(folder, report.section, report.metrics)}")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str | None = None, epilog: str | None = None) -> argparse.ArgumentParser:
     """The command line of the release."""
-    parser = argparse.ArgumentParser(description="Evaluate multiple-choice results.")
+    parser = argparse.ArgumentParser(
+        prog=prog, epilog=epilog, description="Evaluate multiple-choice results."
+    )
     commands = parser.add_subparsers(dest="subcommand", metavar="{" + ",".join(SUBCOMMANDS) + "}")
     for name, (_, help_text) in SUBCOMMANDS.items():
         command = commands.add_parser(name, help=help_text, description=help_text)

@@ -29,13 +29,13 @@ from eval.open_ended.verdicts import Verdict, VerdictCache
 from eval.results_table import ResultsError, locate_results
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run the command line; `argv` excludes the program name.
 
     Returns:
         0 all rows judged, 1 some rows not judged, 2 bad input or nowhere to write.
     """
-    parser = build_parser()
+    parser = build_parser(prog)
     args = vars(parser.parse_args(argv))
     path = locate_results(Path(args.pop("pred_path")))
     output_dir, output_json = Path(args.pop("output_dir")), Path(args.pop("output_json"))
@@ -117,10 +117,10 @@ def judge_pending(
     return judge.failures
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(prog: str | None = None) -> argparse.ArgumentParser:
     """The command line of the release, plus the judge's address and the client's patience."""
     parser = argparse.ArgumentParser(
-        description="Judge open-ended results with a language model.", allow_abbrev=False
+        prog=prog, description="Judge open-ended results with a language model.", allow_abbrev=False
     )
     add = parser.add_argument
     add("--pred_path", required=True, metavar="FILE", help="results.csv of an open-ended run")

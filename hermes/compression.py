@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.positions import PositionRule
@@ -65,12 +67,31 @@ def compress(
     ]
     policy.evicting(memory, attention, kept)
     memory.keep(kept, summaries, renumber)
-    kept_rows = [
+    return Compression(
+        entered=True,
+        kept=rows_per_layer(memory, policy, kept),
+        renumbered=memory.num_renumberings > before,
+    )
+
+
+def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:
+    """Attention (n,) of some layers as `Policy.choose` takes it: (l, n), zero in layers without;
+    None where no layer of the stack has any."""
+    found = [attention.get(layer) for layer in stack.layers]
+    some = next((row for row in found if row is not None), None)
+    if some is None:
+        return None
+    nothing = torch.zeros_like(some)
+    return torch.stack([nothing if row is None else row for row in found])
+
+
+def rows_per_layer(memory: StreamMemory, policy: Policy, kept: Sequence[Tensor]) -> list[Tensor]:
+    """What `Policy.choose` gave, layer by layer and without the slots of the summaries."""
+    return [
         row[: len(row) - policy.folds(layer)]
         for stack, rows in zip(memory.stacks, kept, strict=True)
         for layer, row in zip(stack.layers, rows, strict=True)
     ]
-    return Compression(entered=True, kept=kept_rows, renumbered=memory.num_renumberings > before)
 
 
 def _keep_margin(
@@ -114,7 +135,7 @@ def ensure_positions(
         raise ContextLimitError(
             f"the model's positions end at {max_positions}: {memory.num_tokens} tokens are in "
             f"memory (next position {memory.position_bound:g}) and {num_positions:g} more "
-            "positions are needed. Use a policy that evicts, a smaller kv_size or smaller chunks"
+            "positions are needed"
         )
 
 

@@ -25,18 +25,18 @@ from hermes import (
     ensure_positions,
     make_policy,
 )
-from hermes.layer_stack import LayerStack
+from hermes.compression import stacked_attention
 from hermes.policies import Guidance
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
-from inference.errors import naming_remedies
+from inference.errors import naming_remedies, position_advice
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
-from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
+from inference.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
 from inference.released_names import ReleasedNames
 from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
@@ -78,27 +78,47 @@ class AbstractHermes(ReleasedNames, ABC):
         self.dtype: torch.dtype = weight.dtype
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
         self.decoder = StreamDecoder(self.language_model, kernel)
-        self.policy = make_policy(config, len(self.decoder.layers))
-        self.config = self.policy.config
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
-        self.reprefill = Reprefill(self) if self.policy.reprefills else None
         self._answering = AnswerLoop(self)
-        self._memory: StreamMemory | None = None
         self._warned = False
-        self.clear_cache()
+        self.adopt(config)
 
     @abstractmethod
     def position_rule(self) -> PositionRule:
         """How this family counts positions."""
 
     @abstractmethod
-    def watch(self, frames: Tensor) -> VisualChunk:
+    def see(self, frames: Tensor) -> VisualChunk:
         """Turn (f, H, W, 3) uint8 frames into features and their places."""
 
     @abstractmethod
     def tokens_per_step(self) -> int | None:
         """Visual tokens per frame (or temporal patch), None where it depends on the frame size."""
+
+    def adopt(self, config: MemoryConfig) -> None:
+        """Begin a new stream under this configuration.
+
+        Raises:
+            ValueError: a policy or option that is unknown or cannot serve the model.
+        """
+        self.policy = make_policy(config, len(self.decoder.layers))
+        self.config = self.policy.config
+        self.reprefill = Reprefill(self) if self.policy.reprefills else None
+        self._memory: StreamMemory | None = None
+        self.clear_cache()
+
+    def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
+        """The configuration with other fields named by the user, presets worked out anew.
+
+        Raises:
+            ValueError: as `hermes.configure`.
+        """
+        if not named:
+            return config
+        layers = layers_of(config)
+        user = {**layers["user"], **named}
+        return configure(family=self.constants, data_set=layers["data set"], **user)
 
     def new_stream(self, config: MemoryConfig | None = None, **named: Any) -> AbstractHermes:
         """Another stream, with its own memory, over the same weights.
@@ -111,14 +131,7 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             ValueError: as `hermes.configure`.
         """
-        config = config or self.config
-        if named:
-            layers = layers_of(config)
-            config = configure(
-                family=self.constants,
-                data_set=layers["data set"],
-                **{**layers["user"], **named},
-            )
+        config = self.configured(config or self.config, **named)
         return type(self)(
             self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
         )
@@ -132,20 +145,37 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def clear_cache(self) -> None:
         """Forget the stream and the dialogue; buffers are reused."""
+        self.forget_frames()
+        self.conv_history: list[Turn] = []
+
+    def forget_frames(self) -> None:
+        """Forget the stream but not the dialogue."""
         self._answering.refuse_interruption()
         if self._memory is not None:
             self._memory.clear()
         self.policy.reset()
         if self.reprefill:
             self.reprefill.clear()
-        self.conv_history: list[Turn] = []
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
         self.compression_seconds = 0.0
         self.last_compression = Compression(entered=False)
         self.last_timing: AnswerTiming | None = None
         self._fresh = False
+        self._delay_seconds = 0.0
         self._tokens_per_frame: float | None = None
+
+    @property
+    def next_seconds(self) -> float:
+        """Time of the next frame in the stream, if none is given with it."""
+        return self._delay_seconds + self.total_processed_frames / self.sample_fps
+
+    @property
+    def last_seconds(self) -> float | None:
+        """Time of the last frame in the stream; None before the first."""
+        if not self.total_processed_frames:
+            return None
+        return self._delay_seconds + (self.total_processed_frames - 1) / self.sample_fps
 
     def encode_init_prompt(self) -> None:
         """Read the prompt before the first frame; from now on it is the protected prefix.
@@ -167,21 +197,22 @@ class AbstractHermes(ReleasedNames, ABC):
             FrameError: wrong type or shape.
         """
         watch = Stopwatch(self.device)
-        chunk = self.watch(to_frames(frames))
+        chunk = self.see(to_frames(frames))
         return replace(chunk, vision_seconds=watch.seconds())
 
     def encode_video_chunk(
         self,
         frames: Any,
         times_seconds: Sequence[float] | Tensor | None = None,
-        watched: VisualChunk | None = None,
+        seen: VisualChunk | None = None,
     ) -> None:
-        """Watch the next frames.
+        """Read the next frames into the memory, which makes room first if that was forgotten.
 
         Args:
             frames: (f, H, W, 3) or (f, 3, H, W) uint8, tensor or array; None or empty does nothing.
-            times_seconds: time of each frame in the stream; default: its number / sample_fps.
-            watched: `encode_features` of the same frames, by any stream on the same weights.
+            times_seconds: time of each frame in the stream; default: every 1 / sample_fps, on from
+                `next_seconds`.
+            seen: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
             FrameError: wrong type or shape, or a single frame larger than the budget.
@@ -194,17 +225,21 @@ class AbstractHermes(ReleasedNames, ABC):
         if not self.memory.num_prefix:
             self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
+        self.predict_and_compress()
         if times_seconds is None:
             numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
-            times_seconds = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+            nominal = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
+            times_seconds = self._delay_seconds + nominal
         with self.naming_remedies(f"watching {len(frames)} frames"):
             if self.reprefill:
-                chunk = self.reprefill.watch(frames, times_seconds, watched)
+                chunk = self.reprefill.receive(frames, times_seconds, seen)
             else:
-                chunk = watched or self.watch(frames)
+                chunk = seen or self.see(frames)
                 self._read_chunk(chunk, len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
+        last_number = self.total_processed_frames - 1
+        self._delay_seconds = float(times_seconds[-1]) - last_number / self.sample_fps
         self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
@@ -223,20 +258,30 @@ class AbstractHermes(ReleasedNames, ABC):
             memory, chunk.features, chunk.placement, origin, output="none", observer=observer
         )
 
-    def predict_and_compress(self) -> None:
-        """Make room: score, prune, fold, renumber. Nothing happens without new frames."""
+    def predict_and_compress(self, texts: Mapping[Guidance, str] | None = None) -> None:
+        """Make room: score, prune, fold, renumber. Nothing happens without new frames.
+
+        Args:
+            texts: guidance texts that replace the usual ones of the same name.
+        """
         if not self._fresh:
             return
         self._answering.refuse_interruption()
         watch = Stopwatch(self.device)
         with self.naming_remedies("scoring the memory"):
             self.last_compression = compress(
-                self.memory, self.policy, self.rule, self.max_positions, self.guidance_attention
+                self.memory,
+                self.policy,
+                self.rule,
+                self.max_positions,
+                lambda wanted: self.guidance_attention(wanted, texts),
             )
         self._fresh = False
         self.compression_seconds = watch.seconds()
 
-    def guidance_attention(self, wanted: Mapping[int, Guidance]) -> list[Tensor | None]:
+    def guidance_attention(
+        self, wanted: Mapping[int, Guidance], texts: Mapping[Guidance, str] | None = None
+    ) -> list[Tensor | None]:
         """Attention of each layer's guidance text to the visual tokens, for `Policy.choose`: per
         stack (l, n), zero in layers that want none, None where all of them want none.
 
@@ -247,7 +292,7 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
-        texts = guidance_texts(turn)
+        texts = {**guidance_texts(turn), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
         longest = max(map(len, ids.values()), default=0)
         ensure_positions(self.memory, self.rule, self.max_positions, longest)
@@ -255,54 +300,40 @@ class AbstractHermes(ReleasedNames, ABC):
         for name, tokens in ids.items():
             layers = sorted(layer for layer, text in wanted.items() if text == name)
             attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
-        return [_stacked(attention, stack) for stack in self.memory.stacks]
-
-    def question_answering(
-        self,
-        input_text: Mapping[str, str],
-        max_new_tokens: int = 128,
-        temperature: float = 0,
-        repetition_penalty: float = 1.1,
-        pseudo_forward: bool = False,
-        seed: int | None = None,
-    ) -> str:
-        """Answer from memory; keys, values and positions are afterwards what they were before.
-
-        Args:
-            input_text: `prompt` (see `get_prompt`), `question`, optionally `formatted_question`.
-            pseudo_forward: make room first, as the release did on request.
-            seed: of the draws at a temperature above 0; None draws from torch's own generator.
-
-        Returns:
-            The text with its leading and trailing spaces, as released: they steer later guidance.
-        """
-        if pseudo_forward:
-            self.predict_and_compress()
-        pieces = self.stream_answer(
-            input_text, max_new_tokens, temperature, repetition_penalty, seed
-        )
-        return "".join(pieces)
+        return [stacked_attention(attention, stack) for stack in self.memory.stacks]
 
     def stream_answer(
         self,
-        input_text: Mapping[str, str],
+        input_text: str | Mapping[str, str],
         max_new_tokens: int = 128,
         temperature: float = 0,
         repetition_penalty: float = 1.1,
         seed: int | None = None,
     ) -> Iterator[str]:
-        """Like `question_answering`, yielding pieces of text as the tokens come."""
-        return self._answering.run(
-            input_text, max_new_tokens, temperature, repetition_penalty, seed
-        )
+        """Answer from memory, piece by piece as the tokens come.
+
+        When the iterator is exhausted or closed, keys, values and positions are what they were
+        before. Pieces keep the answer's leading and trailing spaces: they steer later guidance.
+
+        Args:
+            input_text: an open question; or `question`, optionally `formatted_question` (with its
+                options) and `prompt` (default: `get_prompt` of what is asked).
+            max_new_tokens: the answer ends there at the latest.
+            temperature: 0 takes the likeliest token.
+            repetition_penalty: on the answer's own tokens; 1 is none.
+            seed: of the draws at a temperature above 0; None draws from torch's own generator.
+
+        Raises:
+            TypeError: neither a text nor a mapping with a question in it.
+            ContextLimitError, DeviceMemoryError, NonFiniteLogitsError, ValueError: while it runs,
+                see `AnswerLoop.run`.
+        """
+        request = as_request(input_text)
+        return self._answering.run(request, max_new_tokens, temperature, repetition_penalty, seed)
 
     def add_history(self, question: str, answer: str, formatted_question: str = "") -> None:
         """Enter a turn into the dialogue without generating, as a resumed run does."""
         self.conv_history.append(Turn(question, answer, parse_options(formatted_question)))
-
-    def get_prompt(self, query: str, mc: bool = False) -> str:
-        """The released wrapping of a question body."""
-        return get_prompt(query, mc=mc)
 
     def embed(self, ids: Tensor) -> Tensor:
         """(t,) token ids -> (t, e) embeddings."""
@@ -316,9 +347,11 @@ class AbstractHermes(ReleasedNames, ABC):
         return self.decoder.forward(self.memory, self.embed(ids), placement, output=output)
 
     def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
-        """Inside, a full device is a `DeviceMemoryError` that names the settings to change."""
+        """Inside, a full device or position range is an error that names the settings to change."""
+        advice = position_advice(self.policy.evicts)
         return naming_remedies(
             doing,
+            None if self.reprefill else advice,
             kv_size=self.config.kv_size,
             chunk_frames=self.config.chunk_frames,
             max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,
@@ -362,12 +395,3 @@ class AbstractHermes(ReleasedNames, ABC):
             self.rule.num_axes,
             self.rule.dtype,
         )
-
-
-def _stacked(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:
-    found = [attention.get(layer) for layer in stack.layers]
-    some = next((row for row in found if row is not None), None)
-    if some is None:
-        return None
-    nothing = torch.zeros_like(some)
-    return torch.stack([nothing if row is None else row for row in found])

@@ -58,6 +58,8 @@ class AnswerLoop:
             raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
         self.refuse_interruption()
         engine, sampler = self._engine, Sampler(temperature, repetition_penalty, seed)
+        if not engine.memory.num_prefix:
+            engine.encode_init_prompt()
         engine.last_timing = None
         self._running = True
         tokens: list[int] = []
@@ -138,10 +140,11 @@ class AnswerLoop:
         limit = self._engine.max_positions
         room = int(limit - memory.measure_positions()) - num_prompt
         if room < 1:
+            lazy = self._engine.policy.evicts and self._engine.streaming
             raise ContextLimitError(
                 f"the question needs {num_prompt} positions after {memory.position_bound:g}, the "
-                f"model ends at {limit}: shorten the question, use a policy that evicts, or set "
-                "reindex='eager'"
+                f"model ends at {limit}: shorten the question"
+                + (" or set reindex='eager'" if lazy else "")
             )
         return room
 

@@ -44,7 +44,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         images = pixels(frames, config.size, config, self.device).to(self.dtype)
         return frame_features(self.model.model, images).flatten(0, 1).to(self.device)
 
-    def watch(self, frames: Tensor) -> VisualChunk:
+    def see(self, frames: Tensor) -> VisualChunk:
         """Frames one after the other, each a run of tokens."""
         features = self.get_video_features(frames)
         tokens = len(features) // len(frames)

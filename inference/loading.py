@@ -13,11 +13,13 @@ import transformers
 from torch import nn
 
 from hermes import configure
+from hermes.policy_text import with_policy_text
 from inference.abstract_hermes import AbstractHermes
 from inference.errors import ModelLoadError
 from inference.frames import read_processor_file
+from inference.models import MODELS, entry_of
 from inference.processor import Processor
-from inference.registry import FAMILIES, MODELS, Family, entry_of
+from inference.registry import FAMILIES, Family
 
 _HEAD = "lm_head.weight"
 """Tied to the embeddings in some checkpoints and then rightly absent."""
@@ -26,7 +28,7 @@ _HEAD = "lm_head.weight"
 def load_model(
     model_path: str | Path,
     *,
-    kv_size: int | None = None,
+    kv_size: int,
     streaming: bool | None = None,
     device: str | torch.device | None = None,
     sample_fps: float | None = None,
@@ -48,7 +50,8 @@ def load_model(
         device: "cpu", "cuda", "cuda:1", or "auto" to spread layers over all visible GPUs;
             default: a GPU if there is one.
         sample_fps: frames per second that will be fed; default of the family.
-        policy, profile: names in `hermes.POLICIES` and `hermes.PROFILES`.
+        policy: a name in `hermes.POLICIES`, perhaps with options: "two_speed:recent_share=0.3".
+        profile: a name in `hermes.PROFILES`.
         dtype: "float16", "bfloat16" or "float32"; default fp16 on a GPU, fp32 on the CPU.
         attn: "auto", "sdpa" or "flash".
         max_pixels: cap on the pixels of a frame (Qwen2.5-VL).
@@ -63,8 +66,8 @@ def load_model(
         ModelLoadError: missing, damaged or unknown checkpoint, no such device.
         ValueError: a memory option that makes no sense, or contradicts another one or the policy.
     """
-    if kv_size is None:
-        raise ModelLoadError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
+    policy, memory_options = with_policy_text(policy, memory_options)
+    profile = memory_options.pop("profile", profile)
     folder = resolve(model_path)
     place = resolve_device(device)
     config = _read_config(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 
@@ -43,6 +44,26 @@ def get_prompt(body: str, *, mc: bool) -> str:
     return f"\n{body}{TEMPLATE}{prefix}"
 
 
+def as_request(asked: str | Mapping[str, str]) -> dict[str, str]:
+    """A question as the answer loop reads it: `question`, `prompt`, perhaps `formatted_question`.
+
+    Args:
+        asked: an open question, or a mapping that lacks at most the prompt.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if isinstance(asked, str):
+        asked = {"question": asked}
+    if not isinstance(asked, Mapping) or not isinstance(asked.get("question"), str):
+        raise TypeError(
+            "expected a question, or a mapping with 'question' and optionally 'prompt' and "
+            f"'formatted_question', got {asked!r:.80}"
+        )
+    body = asked.get("formatted_question")
+    return {"prompt": get_prompt(body or asked["question"], mc=bool(body)), **asked}
+
+
 def parse_options(formatted_question: str) -> dict[str, str]:
     """Letter -> option text of a formatted multiple-choice question.
 
@@ -61,12 +82,12 @@ def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
         spoken = f"Question: {last_turn.question} Answer: {_spoken_answer(last_turn)}"
         local = f"Find recent details related to: {spoken}. {LOCAL}"
         overall = f"Context summary: {spoken}. {GLOBAL}"
-    return {
-        "local": local,
-        "mixed": f"{local}; {overall}",
-        "global": overall,
-        "template": TEMPLATE,
-    }
+    return {**pair_of_questions(local, overall), "template": TEMPLATE}
+
+
+def pair_of_questions(local: str, overall: str) -> dict[Guidance, str]:
+    """The guidance texts of a local and a global question; `mixed` is both."""
+    return {"local": local, "mixed": f"{local}; {overall}", "global": overall}
 
 
 def _spoken_answer(turn: Turn) -> str:

@@ -47,7 +47,7 @@ class QwenVLHermes(AbstractHermes):
         rows, grid = patchify(pixels(frames, size, config, self.device), config)
         return self._vision(rows.to(self.dtype), grid).to(self.device), grid
 
-    def watch(self, frames: Tensor) -> VisualChunk:
+    def see(self, frames: Tensor) -> VisualChunk:
         """An odd chunk repeats its last frame, so that pairs are whole."""
         features, (times, rows, columns) = self.get_video_features(frames)
         config = self.processor.pixels

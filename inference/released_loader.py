@@ -23,7 +23,12 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
 
         `streaming` is what released code sets for each data set, so it yields to `policy`; name
         `reindex` where it must not.
+
+        Raises:
+            TypeError: no kv_size.
         """
+        if kv_size is None:
+            raise TypeError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
         from inference.loading import load_model as load
 
         of_data_set = {"reindex": "lazy" if streaming else "eager"}

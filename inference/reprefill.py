@@ -60,22 +60,22 @@ class Reprefill:
         """Bytes of the retained frames or features."""
         return sum(step.content.numel() * step.content.element_size() for step in self._steps)
 
-    def watch(
+    def receive(
         self,
         frames: Tensor,
         times: Sequence[float] | Tensor,
-        watched: VisualChunk | None = None,
+        seen: VisualChunk | None = None,
     ) -> VisualChunk:
         """Retain what the policy wants of (f, H, W, 3) uint8 frames; like a chunk that was read.
 
-        `watched` are their features if they exist already.
+        `seen` are their features if they exist already.
 
         Raises:
             FrameError: not even one step fits the budget.
         """
         chunk = self._size
         if chunk is None or self._policy.options.cache_features:
-            chunk = self._size = watched or self._engine.encode_features(frames)
+            chunk = self._size = seen or self._engine.encode_features(frames)
         self._count(chunk)
         origin = chunk.provenance(self._engine.total_processed_frames, len(frames), times)
         self._steps += self._split(chunk, frames, origin)
@@ -144,7 +144,7 @@ class Reprefill:
             self.vision_seconds = (sum(step.vision_seconds for step in steps), 0.0)
             return contents
         watch = Stopwatch(self._engine.device)
-        features = self._engine.watch(contents).features
+        features = self._engine.see(contents).features
         self.vision_seconds = (0.0, watch.seconds())
         return features
 

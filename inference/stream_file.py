@@ -31,6 +31,7 @@ def save_stream(engine: AbstractHermes, path: str | Path) -> None:
         "policy": engine.config.policy,
         "conv_history": [asdict(turn) for turn in engine.conv_history],
         "total_processed_frames": engine.total_processed_frames,
+        "delay_seconds": engine._delay_seconds,
         "tokens_per_frame": engine._tokens_per_frame,
         "fresh": engine._fresh,
     }
@@ -60,5 +61,6 @@ def load_stream(engine: AbstractHermes, path: str | Path) -> None:
         )
     engine.conv_history = history
     engine.total_processed_frames = state["total_processed_frames"]
+    engine._delay_seconds = state.get("delay_seconds", 0.0)
     engine._tokens_per_frame = state["tokens_per_frame"]
     engine._fresh = state["fresh"]

@@ -10,7 +10,7 @@ from nano_training.eyes import contents
 from nano_training.lookup import indicator, looked_up, pairs_of
 from nano_training.pack import Pack
 from nano_training.syllabus import syllabus_at
-from video_qa.nanostream.facts import Facts, watch
+from video_qa.nanostream.facts import Facts, follow
 from video_qa.nanostream.questions import TASKS, Draft
 from video_qa.nanostream.world import make_world
 
@@ -104,7 +104,7 @@ class PackMaker:
         wanted = sorted(int(num_frames * rng.random() ** 0.6) for _ in range(self.room // 10))
         rng.shuffle(wanted)
         wanted = sorted(wanted[: self.room // 12])
-        for facts in watch(world):
+        for facts in follow(world):
             for _ in range(wanted.count(facts.second)):
                 self._ask(pack, facts, rng, history)
         pack.pad()

@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from nano_training.texts import corpus
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 from video_qa.nanostream.world import make_world
@@ -44,7 +44,7 @@ def _training_texts(seed: int) -> list[str]:
     rng = random.Random(seed)
     watched, drafts = [], []
     for _ in range(60):
-        for facts in watch(make_world(rng.getrandbits(48), 48)):
+        for facts in follow(make_world(rng.getrandbits(48), 48)):
             if facts.second % 6 == 0:
                 watched.append(copy.deepcopy(facts))
                 drafts += [d for task in TASKS.values() if (d := task(facts, rng))]

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from nano_training import texts
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS, options_of
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 from video_qa.nanostream.world import make_world
@@ -33,7 +33,7 @@ def drawn() -> dict[str, tuple[set[str], set[str], set[int]]]:
     found: dict = defaultdict(lambda: (set(), set(), set()))
     rng = random.Random(0)
     for seed in range(NUM_STREAMS):
-        for facts in watch(make_world(seed, SECONDS)):
+        for facts in follow(make_world(seed, SECONDS)):
             for name, task in TASKS.items():
                 if draft := task(facts, rng):
                     questions, answers, numbers = found[name]
@@ -81,7 +81,7 @@ def _frames() -> list[str]:
 
 def _history(guidance: str) -> str:
     """What stands before a guidance text after an earlier question."""
-    rng, facts = random.Random(0), next(iter(watch(make_world(0, SECONDS))))
+    rng, facts = random.Random(0), next(iter(follow(make_world(0, SECONDS))))
     drawn = (texts.guidance(facts, rng, ("<question>", "<answer>"))[0] for _ in range(50))
     return next(text for text in drawn if text.endswith(guidance)).removesuffix(guidance).strip()
 

@@ -29,9 +29,9 @@ from tqdm import tqdm
 
 from inference import AbstractHermes, load_model
 from inference.timing import Stopwatch
-from inference.tiny_checkpoints import save_tiny_checkpoint
 from scripts.bench_decode import SCENE_SECONDS, repeat
 from scripts.benchmark_report import RESULTS, write_report
+from scripts.tiny_checkpoints import save_tiny_checkpoint
 from video import open_video
 
 CHUNK_FRAMES = 16

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from hermes.policies import POLICIES
 from inference import load_model
-from inference.tiny_checkpoints import BUILDERS, save_tiny_checkpoint
+from scripts.tiny_checkpoints import BUILDERS, save_tiny_checkpoint
 
 
 def main() -> int:

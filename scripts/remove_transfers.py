@@ -32,8 +32,6 @@ COPIED = (*PACKAGES, "video", "video_qa", "eval", "scripts", "tests")
 COPIED += ("docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
     "inference/loading.py": "loads real weights onto real devices",
-    "inference/replay.py": "compares with stored traces on the host",
-    "inference/tiny_checkpoints.py": "writes checkpoints on the host",
 }
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from inference import ModelLoadError
-from inference.replay import TraceError, replay
+from scripts.replay import TraceError, replay
 from scripts.shrink_golden import unpack
 
 CHECKPOINTS = {"llava": "tiny-llava-onevision-0", "qwen": "tiny-qwen2.5-vl-0"}

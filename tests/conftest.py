@@ -44,7 +44,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], object]:
     """Family -> folder of a tiny random checkpoint, written once."""
-    from inference.tiny_checkpoints import save_tiny_checkpoint
+    from scripts.tiny_checkpoints import save_tiny_checkpoint
 
     folders: dict[str, object] = {}
 

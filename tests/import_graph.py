@@ -11,7 +11,8 @@ Graph = Mapping[str, set[str]]
 
 
 class Import(NamedTuple):
-    """One imported name, dotted, and whether the import runs only when a function is called."""
+    """One imported name, dotted, and whether importing the file leaves it alone: the import stands
+    in a function or is for type checkers only."""
 
     name: str
     is_lazy: bool
@@ -24,6 +25,7 @@ def imports(path: Path, root: Path) -> Iterator[Import]:
 
 def _below(node: ast.AST, path: Path, is_lazy: bool) -> Iterator[Import]:
     is_lazy = is_lazy or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+    is_lazy = is_lazy or (isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING")
     yield from (Import(name, is_lazy) for name in _names(node, path))
     for child in ast.iter_child_nodes(node):
         yield from _below(child, path, is_lazy)

@@ -55,9 +55,9 @@ def test_sharing_features_changes_no_answer_and_no_memory(
 ) -> None:
     lanes = lanes_of(base)
     encoded: list[int] = []
-    watch = type(base).watch
+    see = type(base).see
     monkeypatch.setattr(
-        type(base), "watch", lambda self, frames: encoded.append(len(frames)) or watch(self, frames)
+        type(base), "see", lambda self, frames: encoded.append(len(frames)) or see(self, frames)
     )
     shared = shared_rows(base, video, {lane: {} for lane in lanes})
     assert encoded == [4, 8, 7, 8, 6]  # each frame once; chunks end where questions are due

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts import demo
+from hermes_cli import demo
 from video_qa import compare, inspect_memory
-from video_qa.comparison import execute, worker
+from video_qa.lanes import execute, worker
 from video_qa.nanostream.__main__ import main as write_nanostream
 
 PROGRAMS = {

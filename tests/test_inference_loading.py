@@ -14,7 +14,7 @@ from tiny import ask, random_frames, watch
 
 from inference import MODELS, ModelLoadError, load_model
 from inference.loading import _refuse_offload, resolve, resolve_device, tokens_per_step
-from inference.registry import ROOT
+from inference.models import ROOT
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint(checkpoint, tmp_path, damage, message):
 
 
 WRONG = [
-    ({"kv_size": None}, "kv_size is missing"),
+    ({"kv_size": None}, "kv_size must be an integer of at least 1, got None"),
     ({"kv_size": 0}, "kv_size must be an integer of at least 1, got 0"),
     ({"kv_size": -1}, "kv_size must be .* got -1"),
     ({"kv_size": "x"}, "kv_size must be .* got 'x'"),
@@ -142,7 +142,7 @@ def test_a_missing_folder_says_how_to_get_one(path):
 
 @pytest.mark.parametrize("key", [key for key in MODELS if key != "nano"])
 def test_missing_weights_name_their_own_source(key, monkeypatch, tmp_path):
-    monkeypatch.setattr("inference.registry.ROOT", tmp_path)
+    monkeypatch.setattr("inference.models.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     documented = (ROOT / "models/README.md").read_text()
     for asked in (key, MODELS[key].path, f"./x/{MODELS[key].path}"):
@@ -156,8 +156,8 @@ def test_missing_weights_name_their_own_source(key, monkeypatch, tmp_path):
 def test_nano_is_found_from_any_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert (Path(resolve("nano")) / "config.json").is_file()
-    monkeypatch.setattr("inference.registry.ROOT", tmp_path)
-    with pytest.raises(ModelLoadError, match=r"comes with the repository: 'git -C .* checkout"):
+    monkeypatch.setattr("inference.models.ROOT", tmp_path)
+    with pytest.raises(ModelLoadError, match=r"comes with the project: 'git -C .* checkout"):
         resolve("nano")
 
 
@@ -203,7 +203,7 @@ def test_offloaded_layers_are_refused():
 
 
 def test_a_small_position_range_comes_from_the_checkpoint(tmp_path):
-    from inference.tiny_checkpoints import save_tiny_checkpoint
+    from scripts.tiny_checkpoints import save_tiny_checkpoint
 
     folder = save_tiny_checkpoint(tmp_path, "qwen", max_positions=340)
     engine, _ = load_model(folder, kv_size=24, device="cpu", sample_fps=1)

@@ -6,7 +6,7 @@ import torch
 from hermes import SnapshotError
 from inference import load_model
 from inference.stream_file import load_stream, save_stream
-from inference.tiny_checkpoints import save_tiny_checkpoint
+from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 POLICIES = ("hermes", "random", "recent")
 

@@ -8,7 +8,7 @@ import re
 from nano_training import texts, wordings
 from video_qa.nanostream import questions
 from video_qa.nanostream.draft import Draft
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.world import make_world
 
 CARD = wordings.CARD.read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ def test_every_question_of_other_streams_is_listed():
     listed = {re.sub(r"<\w+>", "_", text) for text in re.findall(r"`([^`]*\?)`", CARD)}
     rng, asked = random.Random(1), set()
     for seed in range(100, 106):
-        for facts in watch(make_world(seed, 100)):
+        for facts in follow(make_world(seed, 100)):
             drafts = (task(facts, rng) for task in questions.TASKS.values())
             asked |= {_plain(draft.question) for draft in drafts if draft}
     assert len(asked) > 12 and asked <= listed
@@ -40,7 +40,7 @@ def test_prompts_and_guidance_are_listed_as_they_are():
     for line in texts.choice_prompt("<question>", ["<option>", "<option>"]).splitlines():
         assert line in CARD
     assert texts.LOCAL_GUIDANCE in CARD and texts.GLOBAL_GUIDANCE in CARD
-    facts = next(iter(watch(make_world(3, 20))))
+    facts = next(iter(follow(make_world(3, 20))))
     for seed in range(8):
         prompt, _ = texts.guidance(facts, random.Random(seed), ("<question>", "<answer>"))
         assert prompt.strip("\n").split(": ")[0] in CARD

@@ -9,6 +9,7 @@ import torch
 
 from inference import load_model, prompts
 from inference.frames import pixels
+from inference.multiple_choice import format_mcqa_prompt
 from nano_training import checkpoint, decoder_run, eyes, texts
 from nano_training.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
 from nano_training.lookup import looked_up
@@ -16,11 +17,10 @@ from nano_training.packs import TASK_NAMES, PackMaker
 from nano_training.syllabus import SYLLABI, syllabus_at
 from nano_training.tokenizer import train_tokenizer
 from scripts import train_nano
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, NEVER, PLACES, SHAPES, YES_NO
 from video_qa.nanostream.world import make_world
-from video_qa.questions.prompts import format_mcqa_prompt
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,7 @@ def test_what_is_looked_up_answers_the_question():
     checked = set()
     for seed in range(6):
         rng = random.Random(seed)
-        for facts in watch(make_world(seed, 64)):
+        for facts in follow(make_world(seed, 64)):
             for name, task in TASKS.items():
                 draft = task(facts, rng)
                 found = draft and looked_up(name, facts, draft.question)
@@ -189,7 +189,7 @@ def test_syllabi_follow_the_progress_and_name_tasks():
 
 
 def test_guidance_answers_name_what_is_there():
-    facts = list(watch(make_world(4, 30)))[-1]
+    facts = list(follow(make_world(4, 30)))[-1]
     described = texts.describe(facts).split()
     assert len(described) == 3 * len(facts.visible)
     assert texts.summarise(facts).split()[1::2] == sorted(
@@ -198,7 +198,7 @@ def test_guidance_answers_name_what_is_there():
 
 
 def test_letters_point_at_the_answer():
-    facts, rng = list(watch(make_world(4, 30)))[-1], random.Random(0)
+    facts, rng = list(follow(make_world(4, 30)))[-1], random.Random(0)
     for task in TASKS.values():
         draft = task(facts, rng)
         if draft:

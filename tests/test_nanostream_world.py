@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import GROUPS, TASKS, options_of
 from video_qa.nanostream.vocabulary import COLOURS, NEVER, PLACES, SHAPES
 from video_qa.nanostream.world import make_world
@@ -156,7 +156,7 @@ def test_the_last_frame_does_not_tell_what_changed(num_seconds, num_streams):
     """However many things are on the screen, the most frequent answer stays near a third."""
     answers, rng = defaultdict(Counter), random.Random(0)
     for seed in range(num_streams):  # many: a change is asked about for seconds
-        for facts in watch(make_world(seed, num_seconds)):
+        for facts in follow(make_world(seed, num_seconds)):
             draft = TASKS["recent_change"](facts, rng)
             if draft:
                 answers[len(facts.visible)][draft.answer] += 1
@@ -172,7 +172,7 @@ def test_order_questions_name_nothing_visible(asked):
 
 
 def test_options_keep_the_answer_and_are_shuffled():
-    facts = next(iter(watch(make_world(1, 20))))
+    facts = next(iter(follow(make_world(1, 20))))
     draft = TASKS["now_colour"](facts, random.Random(0))
     places = Counter(
         options_of(draft, random.Random(seed)).index(draft.answer) for seed in range(400)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tiny import open_stream
 
+from hermes.policy_text import check_policy, memory_fields, read_policy, split_options
 from inference import AbstractHermes
 from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.worker import PLAIN_POLICY, _open_lanes
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import check_policy, memory_fields, read_policy, split_options
-from video_qa.settings.run_settings import RunSettings, SettingsError
+from video_qa.settings.run_settings import RunSettings
 from video_qa.settings.weights_digest import SAMPLE_BYTES, weights_digest
 
 SPEC = "two_speed:recent_share=0.3:reindex=eager:working_decay=[9,3]:profile=paper"
@@ -40,7 +40,7 @@ def test_options_are_parted_into_the_policys_own_and_the_memorys() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_with_what_is_known(spec: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(ValueError, match=said):
         check_policy(spec)
 
 

@@ -17,8 +17,8 @@ pytest.importorskip("openai")
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 VISIBLE = ("LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml")
-VISIBLE += ("eval", "hermes", "inference", "models", "scripts", "tests")
-VISIBLE += ("video", "video_qa")
+VISIBLE += ("eval", "hermes", "inference", "models", "scripts", "setup.py", "tests")
+VISIBLE += ("hermes_cli", "video", "video_qa")
 ELSEWHERE = {"--model llava_ov_7b": "weights", "eval_open_ended.py": "judge"}
 """Commands that cannot run here, and the word by which the text before them must say why."""
 DATA, RUN, PAGE = "-m video_qa.nanostream", "run_infer.py --model nano", "inspect_memory.py"
@@ -97,10 +97,12 @@ def test_the_makefile_has_the_targets(checkout):
 def test_the_program_watches_and_answers(checkout):
     (program,) = re.findall(r"```python\n(.*?)```", README, re.S)
     (checkout / "program.py").write_text(program)
-    lines = shell("python program.py", checkout).splitlines()
-    assert len(lines) == 5, "four chunks of 16 frames, then the answer"
+    *chunks, spoken, chosen = shell("python program.py", checkout).splitlines()
+    assert [line.split()[0] for line in chunks] == ["16", "32", "48", "60"]
+    assert len({line.split()[2] for line in chunks}) == 1, "the memory does not grow"
     shapes = ("circle", "square", "triangle", "star", "cross", "ring", "heart", "diamond")
-    assert lines[-1].strip() in shapes
+    assert spoken.strip() in shapes
+    assert chosen in ("A: circle", "B: star", "C: heart")
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_helpers import choice, write_annotations
 
+from inference.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
 from video_qa.questions.annotation_file import AnnotationError, load_annotations
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
-from video_qa.questions.prompts import LETTERS, extract_characters_regex, format_mcqa_prompt
 
 ENTRY = {"video_id": "v7", "video_path": "/data/v7.mp4", "conversations": [choice("what?", 3)]}
 

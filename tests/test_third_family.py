@@ -21,8 +21,9 @@ from tiny import (
 )
 
 from hermes import POLICIES
-from inference import load_model, load_stream, save_stream, tiny_checkpoints
+from inference import load_model, load_stream, save_stream
 from inference.registry import FAMILIES
+from scripts import tiny_checkpoints
 from video_qa.hermes_vqa import main as worker_main
 
 QUESTION = "\nWhat moved?<|im_end|><|im_start|>assistant\n"

@@ -71,7 +71,7 @@ class Qwen2VLHermes(AbstractHermes):
         return patchify(pixels(frames, size, config, self.device), config)
 
     @torch.no_grad()
-    def watch(self, frames: Tensor) -> VisualChunk:
+    def see(self, frames: Tensor) -> VisualChunk:
         """Features of each pair of frames between those of the two text tokens."""
         rows, (times, *patches) = self.grid(frames)
         grid_thw = torch.tensor([[times, *patches]], device=self.device)
@@ -110,7 +110,7 @@ FAMILY = Family(Qwen2VLHermes, "Qwen2VLForConditionalGeneration", pixel_config)
 
 
 def random_model(text: dict[str, Any], vocabulary: dict[str, int]) -> torch.nn.Module:
-    """A tiny model, in the manner of `inference.tiny_checkpoints`."""
+    """A tiny model, in the manner of `scripts.tiny_checkpoints`."""
     rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 3, 3]}
     config = transformers.Qwen2VLConfig(
         text_config={**text, "rope_parameters": rope},

@@ -50,7 +50,7 @@ class BaseVQA(ABC):
         """Forget everything and get ready for a new video."""
 
     @abstractmethod
-    def watch(self, video: VideoStream, stop_index: int | None) -> None:
+    def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         """Encode the sampled frames [video.next_index, stop_index); None: to the end."""
 
     @abstractmethod
@@ -122,7 +122,7 @@ class BaseVQA(ABC):
     def _watch_up_to(self, video: Video, question: Question, stream: VideoStream) -> None:
         sample_fps, duration = self.settings.sample_fps, stream.duration_seconds
         stop = stop_index(video, question, sample_fps)
-        self.watch(stream, stop)
+        self.encode_until(stream, stop)
         if stop is None or stream.next_index >= stop:
             return
         problem = lateness(video, question, stream.next_index, sample_fps, duration)

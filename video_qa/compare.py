@@ -56,9 +56,9 @@ SCORERS = {"general", "words"}
 """Evaluators whose verdict on a row needs nothing but the row."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> int:
     """Run what is missing, evaluate, write the report; returns the exit code."""
-    arguments = parser(__doc__ or "").parse_args(argv)
+    arguments = parser(__doc__ or "", prog).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     return exit_code(lambda: _compare(arguments))
 

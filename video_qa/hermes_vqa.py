@@ -21,11 +21,11 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from inference.multiple_choice import extract_characters_regex, format_mcqa_prompt
 from video.reader import VideoStream
 from video_qa.base import Answer, BaseVQA
 from video_qa.questions.annotations import Question
 from video_qa.questions.benchmarks import DEFAULT_MAX_NEW_TOKENS
-from video_qa.questions.prompts import extract_characters_regex, format_mcqa_prompt
 from video_qa.runner import worker
 from video_qa.settings.run_settings import RunSettings
 
@@ -48,7 +48,7 @@ class HermesVQA(BaseVQA):
         self.model.clear_cache()
         self.model.encode_init_prompt()
 
-    def watch(self, video: VideoStream, stop_index: int | None) -> None:
+    def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):
             first, last = chunk.start_index, chunk.start_index + len(chunk.frames)
             logger.debug("Encoding frames %d to %d", first, last)

@@ -27,12 +27,17 @@ from video_qa.comparison.pages.memory_page import Thumbnails, write_inspection
 from video_qa.lanes.retention import RetentionLog
 from video_qa.runner.devices import HELP as DEVICES_HELP
 from video_qa.settings.model_registry import check_names, load_engine
-from video_qa.settings.run_settings import RunSettings, SettingsError, add_settings_arguments
+from video_qa.settings.run_settings import (
+    MODEL_HELP,
+    RunSettings,
+    SettingsError,
+    add_settings_arguments,
+)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "inspect_memory.py") -> int:
     """Stream, write; returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = _parser(prog).parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
         settings = RunSettings.among(vars(arguments))
@@ -67,7 +72,7 @@ def inspect(video: Path, settings: RunSettings, arguments: argparse.Namespace) -
         engine = load_engine(settings, arguments.device)
         for chunk in tqdm(stream.take(), desc="Watching", unit="chunk"):
             features = engine.encode_features(chunk.frames)
-            engine.encode_video_chunk(chunk.frames, chunk.times_seconds, watched=features)
+            engine.encode_video_chunk(chunk.frames, chunk.times_seconds, seen=features)
             engine.predict_and_compress()
             log.observe(engine, features, list(chunk.times_seconds))
             thumbnails.add(chunk.frames, features.frames_per_step)
@@ -90,15 +95,15 @@ def _check_out(out: Path) -> None:
         ) from error
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="inspect_memory.py",
+        prog=prog,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("video", type=Path, help="video file, folder of images or .npy array")
-    add("--model", required=True, help="model key, checkpoint folder or hub id")
+    add("--model", required=True, help=MODEL_HELP)
     add("--kv_size", type=int, required=True, help="visual tokens kept per layer")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
     add("--out", type=Path, required=True, help="folder to write to, created")

@@ -33,9 +33,9 @@ from video_qa.runner.termination import exit_code
 logger = logging.getLogger(__name__)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "run_infer.py") -> int:
     """Run, merge, evaluate; returns the exit code."""
-    arguments = parser(__doc__).parse_args(argv)
+    arguments = parser(__doc__, prog).parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     return exit_code(lambda: _run(arguments))
 

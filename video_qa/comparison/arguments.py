@@ -7,25 +7,25 @@ from pathlib import Path
 
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner.devices import HELP as DEVICES_HELP
-from video_qa.settings.run_settings import add_settings_arguments
+from video_qa.settings.run_settings import MODEL_HELP, POLICIES_HELP, add_settings_arguments
 
 
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str, prog: str) -> argparse.ArgumentParser:
     """All arguments of ``video_qa/compare.py``."""
     built = argparse.ArgumentParser(
-        prog="compare.py",
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = built.add_argument
-    add("--model", required=True, help="model key, checkpoint folder or hub id")
+    add("--model", required=True, help=MODEL_HELP)
     add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
     add(
         "--policies",
         type=_names,
         required=True,
         help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
-        "drawn boldest",
+        f"drawn boldest; known: {POLICIES_HELP}",
     )
     add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")

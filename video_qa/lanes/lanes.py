@@ -67,7 +67,7 @@ class Lane(HermesVQA):
 
     def _see(self, chunk: FrameChunk, features: Any) -> None:
         with step_peak(self.model.device) as peak_bytes:
-            self.model.encode_video_chunk(chunk.frames, chunk.times_seconds, watched=features)
+            self.model.encode_video_chunk(chunk.frames, chunk.times_seconds, seen=features)
             self.model.predict_and_compress()
         if (measured := peak_bytes()) is not None:
             self._peak_bytes = max(self._peak_bytes or 0, measured)
@@ -119,7 +119,7 @@ class SharedWatch(BaseVQA):
         for lane in self.lanes:
             lane.begin()
 
-    def watch(self, video: VideoStream, stop_index: int | None) -> None:
+    def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):
             features = self.encoder.encode_features(chunk.frames)
             for lane in self.lanes:

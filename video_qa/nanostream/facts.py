@@ -8,7 +8,7 @@ from video_qa.nanostream.world import State, Thing, World
 
 @dataclass
 class Facts:
-    """Knowledge after watching seconds `0 .. second`, updated in place by `watch`."""
+    """Knowledge after watching seconds `0 .. second`, updated in place by `follow`."""
 
     second: int = -1
     visible: State = ()
@@ -49,7 +49,7 @@ class Facts:
         return self.scene_states[-2], self.scene_states[-1]
 
 
-def watch(world: World) -> Iterator[Facts]:
+def follow(world: World) -> Iterator[Facts]:
     """Yield the same `Facts` once per second; read it before asking for the next."""
     facts = Facts()
     starts = {scene.start_second for scene in world.scenes}

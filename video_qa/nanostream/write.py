@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.whole_file import write_text
-from video_qa.nanostream.facts import watch
+from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS, Draft, options_of
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
@@ -92,7 +92,7 @@ def pick_drafts(world: World, per_task: int) -> list[tuple[int, str, Draft]]:
     """
     rng = random.Random(f"questions {world.seed}")
     candidates: dict[str, list[tuple[int, Draft]]] = {name: [] for name in TASKS}
-    for facts in watch(world):
+    for facts in follow(world):
         for name, task in TASKS.items():
             draft = task(facts, rng)
             if draft:

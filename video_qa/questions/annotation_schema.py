@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from inference.multiple_choice import LETTERS
 from video_qa.json_input.checks import (
     Characters,
     Checked,
@@ -16,7 +17,6 @@ from video_qa.json_input.checks import (
     problem,
 )
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Question, Video
-from video_qa.questions.prompts import LETTERS
 
 
 def _bounds(clip: list[float]) -> list[float]:

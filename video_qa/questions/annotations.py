@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from video_qa.questions.prompts import LETTERS
+from inference.multiple_choice import LETTERS
 
 MULTIPLE_CHOICE = "multiple_choice"
 OPEN_ENDED = "open_ended"

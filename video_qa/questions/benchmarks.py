@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from inference.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
 
-DEFAULT_MAX_NEW_TOKENS = {MULTIPLE_CHOICE: 16, OPEN_ENDED: 256}
+DEFAULT_MAX_NEW_TOKENS = {MULTIPLE_CHOICE: CHOICE_TOKENS, OPEN_ENDED: OPEN_TOKENS}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.benchmarks import DATASETS
@@ -13,27 +12,24 @@ from video_qa.runner import devices as device_choice
 from video_qa.runner.benchmark_run import RunPlan
 from video_qa.runner.worker import boolean
 from video_qa.settings.model_checks import check_model
-from video_qa.settings.model_registry import check_names, model_keys, model_name, num_devices
-from video_qa.settings.run_settings import RunSettings, SettingsError, add_settings_arguments
+from video_qa.settings.model_registry import check_names, model_name, num_devices
+from video_qa.settings.run_settings import (
+    MODEL_HELP,
+    RunSettings,
+    SettingsError,
+    add_settings_arguments,
+)
 
 
-class _ModelKeys:
-    """The names of models for the help text, looked up (which is slow) when it is shown."""
-
-    def __str__(self) -> str:
-        return ", ".join(model_keys())
-
-
-def parser(description: str) -> argparse.ArgumentParser:
+def parser(description: str, prog: str) -> argparse.ArgumentParser:
     """All arguments of ``video_qa/run_infer.py``."""
     built = argparse.ArgumentParser(
-        prog="run_infer.py",
+        prog=prog,
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add: Any = built.add_argument
-    model = add("--model", default="llava_ov_7b", help="%(keys)s; or a checkpoint folder or hub id")
-    model.keys = _ModelKeys()
+    add = built.add_argument
+    add("--model", default="llava_ov_7b", help=MODEL_HELP)
     add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
     add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
     add("--only_eval", action="store_true", help="evaluate the results that exist")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hermes.policy_text import read_policy, split_options
 from video_qa.settings.model_registry import model_path
-from video_qa.settings.policy_spec import read_policy, split_options
 from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 

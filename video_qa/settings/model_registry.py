@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from video_qa.settings.policy_spec import check_policy, named_fields
+from hermes.policy_text import check_policy
+from video_qa.settings.policy_spec import named_fields
 from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 if TYPE_CHECKING:
-    from inference.registry import ModelEntry
+    from inference.models import ModelEntry
 
 
 def check_names(settings: RunSettings) -> None:
@@ -44,7 +45,7 @@ def model_path(model: str) -> str:
         return entry.folder() or entry.path
     if Path(model).is_dir() or _looks_like_hub_id(model):
         return model
-    from inference.registry import entry_of
+    from inference.models import entry_of
 
     known = entry_of(model)
     advice = "" if known is None else f"; {known.advice(model)}"
@@ -67,7 +68,7 @@ def model_name(model: str) -> str:
 
 def model_keys() -> tuple[str, ...]:
     """The short names of models."""
-    from inference.registry import MODELS
+    from inference.models import MODELS
 
     return tuple(MODELS)
 
@@ -75,7 +76,7 @@ def model_keys() -> tuple[str, ...]:
 def _entry(model: str) -> ModelEntry | None:
     if "/" in model:  # a path or hub id, never a key
         return None
-    from inference.registry import MODELS
+    from inference.models import MODELS
 
     return MODELS.get(model)
 

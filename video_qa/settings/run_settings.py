@@ -15,12 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from hermes.config import PROFILES
+from hermes.policy_text import POLICY_NAMES
+from inference.models import MODELS
+
 SAMPLINGS = ("timestamps", "released")
 LATE_QUESTIONS = ("error", "answer")
 VIDEO_BACKENDS = ("pyav", "decord")
 DTYPES = ("float16", "bfloat16", "float32")
 DEFAULT_ENGINE = "inference:load_model"
 ATTENTIONS = ("auto", "sdpa", "flash")
+POLICIES_HELP = ", ".join(POLICY_NAMES)
+MODEL_HELP = f"{', '.join(MODELS)}; or a checkpoint folder or hub id"
 
 
 class SettingsError(ValueError):
@@ -78,11 +84,12 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
     add = parser.add_argument
     if with_policy:
         policy_help = (
-            "memory policy, with options of its own or of the memory as "
+            f"memory policy: {POLICIES_HELP}; with options of its own or of the memory as "
             "NAME:OPTION=VALUE:..., e.g. hermes:reindex=eager (default: %(default)s)"
         )
         add("--policy", default="hermes", help=policy_help)
-    add("--profile", default="released", help="profile of constants (default: %(default)s)")
+    profile_help = f"profile of constants: {', '.join(PROFILES)} (default: %(default)s)"
+    add("--profile", default="released", help=profile_help)
     add("--sampling", choices=SAMPLINGS, default="timestamps", help="rule that picks the frames")
     add(
         "--late_questions",

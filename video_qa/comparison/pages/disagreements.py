@@ -7,11 +7,11 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
+from inference.multiple_choice import LETTERS
 from video.reader import VideoError
 from video_qa.comparison.finished import FinishedRun
 from video_qa.comparison.pages.pictures import data_uri, frame_at, jpeg
 from video_qa.questions.annotations import Video
-from video_qa.questions.prompts import LETTERS
 from video_qa.results.prediction import Prediction
 
 MAX_QUESTIONS = 48

@@ -169,7 +169,7 @@ def _compare_states(
     engine: AbstractHermes, trace: dict[str, Any], step: str, result: Replay
 ) -> None:
     keys, values = trace[f"{step}_k"], trace[f"{step}_v"]
-    cache = engine.kv_cache
+    cache = engine.kv_cache or []
     for row, layer in enumerate(trace.get("state_layers", range(len(cache)))):
         for ours, theirs in zip(cache[layer], (keys[row], values[row]), strict=True):
             result.largest_error = max(result.largest_error, _distance(ours, theirs))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 LETTERS = "ABCDEFGH"
+CHOICE_TOKENS, OPEN_TOKENS = 16, 256
+"""Most tokens of an answer, with options and without, as the released runner asks for."""
 
 
 def format_mcqa_prompt(question: str, candidates: Sequence[str]) -> str:

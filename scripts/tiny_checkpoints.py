@@ -1,6 +1,6 @@
 """Tiny random checkpoints in hub format, for tests, the smoke run and benchmarks without weights.
 
-    python -m inference.tiny_checkpoints models/tiny-llava --family llava
+    python -m scripts.tiny_checkpoints models/tiny-llava --family llava
 
 Random weights answer at chance; nothing about a method can be read off their answers.
 """

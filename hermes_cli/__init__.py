@@ -1,0 +1,1 @@
+"""The command line `hermes`: one name for what the packages' own command lines do."""

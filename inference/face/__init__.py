@@ -1,0 +1,1 @@
+"""What people call: open a stream, let it watch, ask it."""

@@ -10,6 +10,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "benchmarks"
 REPORT = ROOT / "docs" / "benchmarks.md"
 
+_KINDS = {"waits": "waits", "copies": "copies", "peer_copies": "peer", "operators": "operators"}
+
 _HEAD = """# Benchmarks
 
 Written by `scripts/bench_memory.py report` from `docs/benchmarks/*.json`; the command of each
@@ -28,16 +30,36 @@ def write_report() -> None:
 
 def _section(name: str, record: dict[str, Any]) -> str:
     command = record.pop("command", f"python scripts/bench_{name}.py")
-    lines = [
-        f"## {name}",
-        "",
-        f"`{command}`",
-        "",
-        "| quantity | value |",
-        "|---|---|",
-    ]
-    lines += [f"| {key} | {value} |" for key, value in _rows(record)]
+    lines = [f"## {name}", "", f"`{command}`", ""]
+    if "costs" in record:
+        lines += _cost_lines(record)
+    else:
+        lines += ["| quantity | value |", "|---|---|"]
+        lines += [f"| {key} | {value} |" for key, value in _rows(record)]
     return "\n".join(lines) + "\n"
+
+
+def _cost_lines(record: dict[str, Any]) -> list[str]:
+    """A table per family: a row per policy, one device / two devices in a cell."""
+    lines = [
+        f"Models of {record['layers']} layers on pretended GPUs, 1 / 2 of them. Waits: the host "
+        "stands still (reading clocks left out). Copies: between host and device. Peer: between "
+        "devices. Operators: kernels launched. A question is read and answered with "
+        f"{record['new_tokens']} tokens.",
+    ]
+    columns = [(part, kind) for part in ("chunk", "question") for kind in _KINDS]
+    for family, policies in record["costs"].items():
+        lines += ["", f"### {family}", ""]
+        lines += [
+            "| policy | " + " | ".join(f"{part}: {_KINDS[kind]}" for part, kind in columns) + " |"
+        ]
+        lines += ["|---" * (len(columns) + 1) + "|"]
+        for policy, costs in policies.items():
+            cells = [
+                f"{costs['1'][part][kind]} / {costs['2'][part][kind]}" for part, kind in columns
+            ]
+            lines += [f"| {policy} | " + " | ".join(cells) + " |"]
+    return lines
 
 
 def _rows(record: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmark_report import RESULTS, write_report
-from pretended_stream import run_stream, stream_on_pretended
+from pretended_stream import MAX_NEW_TOKENS, run_stream, stream_on_pretended
 from tqdm import tqdm
 
 from hermes.policies import POLICIES
@@ -41,7 +41,12 @@ def main() -> int:
                 policy: {str(devices): count(base, devices, policy) for devices in (1, 2)}
                 for policy in tqdm(sorted(POLICIES), desc=family)
             }
-    record = {"command": "python scripts/count_waits.py", "layers": 10, "costs": costs}
+    record = {
+        "command": "python scripts/count_waits.py",
+        "layers": 10,
+        "new_tokens": MAX_NEW_TOKENS,
+        "costs": costs,
+    }
     (RESULTS / "devices.json").write_text(json.dumps(record, indent=1) + "\n")
     write_report()
     return 0

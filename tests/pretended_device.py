@@ -21,6 +21,7 @@ from unittest import mock
 
 import torch
 from torch import Tensor
+from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -221,7 +222,9 @@ def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _attention(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
-    devices = {leaf.device for leaf in _tensors((args, kwargs))}
+    # a causal bias says where rows may look and has no data; kernels make of it what they need
+    tensors = [leaf for leaf in _tensors((args, kwargs)) if not isinstance(leaf, CausalBias)]
+    devices = {leaf.device for leaf in tensors}
     if len(devices) != 1:
         raise DeviceMismatch(f"scaled_dot_product_attention: {devices} at {caller()}")
     traffic.operators["scaled_dot_product_attention"] += 1

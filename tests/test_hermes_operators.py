@@ -1,4 +1,4 @@
-"""Making room costs as many operators for many layers as for few, and waits for nothing it can know.
+"""Making room costs as many operators for many layers as for few, and waits hardly ever.
 
 Counted on pretended GPUs, on memories without a model.
 """

@@ -21,9 +21,9 @@ from unittest import mock
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import CausalBias
+from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("hermes", "inference"))
@@ -401,7 +401,14 @@ def pretended_devices(count: int = 2) -> Iterator[Traffic]:
         "current_device": lambda: 0,
         "synchronize": synchronize,
     }
+    from inference import attention
+
+    def bias(*sizes: int) -> CausalBias:
+        with _disable_current_modes():  # torch builds this subclass from a fresh plain tensor
+            return causal_lower_right(*sizes)
+
     with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(attention, "causal_lower_right", bias))
         for name, pretence in pretences.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, pretence))
         stack.enter_context(_Functions(traffic))

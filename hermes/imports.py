@@ -33,14 +33,21 @@ def require_ours(*packages: str) -> None:
     """Make sure that these names import our packages; nothing is imported for that.
 
     Raises:
-        ImportError: a file or folder of the caller's has the name of a package of ours.
+        ImportError: a file or folder of the caller's has the name of a package of ours, or the
+            installation lacks the package.
     """
     for package in packages:
         found = find_spec(package)
         place = None if found is None else found.origin or str(found.submodule_search_locations)
-        if place is None or Path(place).resolve().parent.parent != HOME:
+        if place is None:
             raise ImportError(
-                f"'{package}' is {place or 'nowhere'} but should be {HOME / package}, a package of "
+                f"'{package}' is nowhere, although it lies in {HOME}: this installation of "
+                "hermes-stream is older than its files; install it again (pip install -e .)",
+                name=package,
+            )
+        if Path(place).resolve().parent.parent != HOME:
+            raise ImportError(
+                f"'{package}' is {place} but should be {HOME / package}, a package of "
                 "hermes-stream: give the file or folder in the way another name, or start Python "
                 "where it is not on sys.path",
                 name=package,

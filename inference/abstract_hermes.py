@@ -27,6 +27,7 @@ from hermes import (
 )
 from hermes.compression import stacked_attention
 from hermes.policies import Guidance
+from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
 from inference.answering import AnswerLoop
@@ -116,6 +117,9 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         if not named:
             return config
+        if "policy" in named:
+            policy, named = with_policy_text(named.pop("policy"), named)
+            named["policy"] = policy
         layers = layers_of(config)
         user = {**layers["user"], **named}
         return configure(family=self.constants, data_set=layers["data set"], **user)

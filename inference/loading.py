@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 
 from hermes import configure
-from hermes.policy_text import with_policy_text
+from hermes.policy_text import check_policy, with_policy_text
 from inference.abstract_hermes import AbstractHermes
 from inference.errors import ModelLoadError
 from inference.frames import read_processor_file
@@ -66,6 +66,7 @@ def load_model(
         ModelLoadError: missing, damaged or unknown checkpoint, no such device.
         ValueError: a memory option that makes no sense, or contradicts another one or the policy.
     """
+    check_policy(policy)
     policy, memory_options = with_policy_text(policy, memory_options)
     profile = memory_options.pop("profile", profile)
     folder = resolve(model_path)

@@ -290,9 +290,19 @@ def _stack_rows(
             f"{len(kept[short[0]])}, others {longest}"
         )
     rows = [
-        torch.cat((kept[layer], kept[layer][-1:])) if folding[layer] else kept[layer]
+        torch.cat((kept[layer], _slot_of_summary(kept[layer]))) if folding[layer] else kept[layer]
         for layer in stack.layers
     ]
     found = [index for index, layer in enumerate(stack.layers) if folding[layer]]
+    if found and found[-1] - found[0] + 1 != len(found):
+        raise ValueError(
+            "layers that keep one token less than the others, and get a summary for it, must be "
+            f"neighbours; got {[stack.layers[index] for index in found]}"
+        )
     layers = slice(found[0], found[-1] + 1) if found else None
     return torch.stack(rows).to(stack.device), layers
+
+
+def _slot_of_summary(rows: Tensor) -> Tensor:
+    """(1,) any visual token: its slot is the summary's."""
+    return rows[-1:] if len(rows) else torch.zeros(1, dtype=torch.int64)

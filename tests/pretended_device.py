@@ -107,6 +107,9 @@ class _Dispatch(TorchDispatchMode):
         if func in _COPIES:
             return self._copy(func, tensors, args, kwargs, target)
         device = target or self._common(func, tensors, args)
+        generator = kwargs.get("generator")
+        if generator is not None and generator.device.type != device.type:
+            raise DeviceMismatch(f"{func}: a generator on {generator.device} at {caller()}")
         self._note(func, args)
         if "device" in kwargs:
             kwargs["device"] = HOST
@@ -135,7 +138,8 @@ class _Dispatch(TorchDispatchMode):
             return self._indexing(func, args)
         found = {t.device for t in tensors if isinstance(t, PretendedTensor)}
         strangers = [t for t in tensors if not isinstance(t, PretendedTensor)]
-        pointwise = torch.Tag.pointwise in func.tags
+        written_on_host = func._schema.is_mutable and not isinstance(args[0], PretendedTensor)
+        pointwise = torch.Tag.pointwise in func.tags and not written_on_host
         if len(found) == 1 and all(t.dim() == 0 and pointwise for t in strangers):
             return found.pop()
         raise DeviceMismatch(

@@ -342,3 +342,33 @@ def test_everything_offered_exists():
         assert all(getattr(package, name) is not None for name in package.__all__)
         with pytest.raises(AttributeError, match="has no attribute 'wrong'"):
             package.wrong  # noqa: B018
+
+
+def test_another_stream_may_have_other_settings(stream):
+    other = stream.new_stream(policy="two_speed:recent_share=0.3", kv_size=40)
+    assert other.engine.config.policy == "two_speed"
+    assert (other.engine.policy.options.recent_share, other.engine.config.kv_size) == (0.3, 40)
+    with pytest.raises(ValueError, match="unknown option recent_shar"):
+        stream.new_stream(policy="two_speed:recent_shar=0.3")
+
+
+def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):
+    stream.watch(random_frames(8))
+    pieces = stream.ask_stream("?")
+    stream.clear()
+    with pytest.raises(RuntimeError, match="cleared before the answer began"):
+        list(pieces)
+    with pytest.raises(FrameError, match="one number per frame, got 5"):
+        stream.watch(random_frames(8), times_seconds=5)
+
+
+def test_a_wrong_policy_is_refused_before_the_weights_are_read(monkeypatch):
+    monkeypatch.setattr("inference.loading._weights", None)
+    with pytest.raises(ValueError, match=r"unknown option recent_shar .*for every policy: "):
+        hermes.open("nano", kv_size=64, policy="two_speed:recent_shar=0.3")
+
+
+def test_an_installation_older_than_its_files_is_named(monkeypatch):
+    monkeypatch.setattr("hermes.imports.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="'inference' is nowhere.*install it again"):
+        hermes.open("nano", kv_size=64)

@@ -114,7 +114,7 @@ WRONG = [
     ({"device": "tpu"}, "tpu"),
     ({"dtype": "int8"}, "unknown dtype 'int8'; known: float16, bfloat16, float32"),
     ({"attn": "eager"}, "unknown attn 'eager'; known: auto, sdpa, flash"),
-    ({"policy": "best"}, "unknown policy 'best'; known: .*recent"),
+    ({"policy": "best"}, "unknown policy 'best'.*recent"),
     ({"profile": "mine"}, "unknown profile 'mine'; known: released, paper"),
     ({"sample_fps": 0}, "sample_fps must be a positive number, got 0"),
     ({"sample_fps": -1}, "sample_fps must be a positive number"),

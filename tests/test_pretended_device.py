@@ -141,3 +141,16 @@ def test_nothing_remains_afterwards():
     assert not torch.cuda.is_available()
     with pytest.raises(RuntimeError, match="outside pretended_devices"):
         x + 1
+
+
+def test_draws_on_a_device_need_a_generator_there(traffic):
+    generator = torch.Generator()
+    with pytest.raises(DeviceMismatch, match="generator on cpu"):
+        torch.randperm(4, generator=generator, device="cuda")
+    with pytest.raises(DeviceMismatch, match="generator on cpu"):
+        torch.multinomial(pair()[0][1], 1, generator=generator)
+
+
+def test_a_host_number_is_never_written_to_from_a_device(traffic):
+    with pytest.raises(DeviceMismatch):
+        torch.zeros(()).add_(pair()[0].sum())

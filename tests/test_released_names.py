@@ -220,3 +220,25 @@ def test_room_is_made_before_answering_on_request(base):
     engine.question_answering("What?", 2, 0, 1.1, True)
     assert engine.memory.num_visual == KV_SIZE
     assert [turn.question for turn in engine.conv_history] == ["What?"]
+
+
+def test_summaries_of_layers_that_are_no_neighbours_are_refused(base):
+    engine = open_stream(base, kv_size=KV_SIZE, long_term_ratio=1.0, sensory_ratio=0.0)
+    engine.encode_video_chunk(random_frames(16))
+    before = contents(engine)
+    prefix = engine.visual_start_idx
+    rows = [range(prefix + 10 - (layer % 2 == 0)) for layer in range(engine.num_layers)]
+    with pytest.raises(ValueError, match=r"must be neighbours; got \[0, 2, 4, 6, 8\]"):
+        engine.apply_kv_cache_pruning_strict(rows)
+    assert_same(before, contents(engine))
+
+
+def test_one_token_and_nothing_but_a_summary(base):
+    engine = open_stream(base, kv_size=KV_SIZE)
+    engine.encode_video_chunk(random_frames(16))
+    prefix, deep = engine.visual_start_idx, engine.long_term_threshold
+    engine.apply_kv_cache_pruning_strict(
+        [range(prefix + (layer < deep)) for layer in range(engine.num_layers)]
+    )
+    assert engine.memory.num_visual == 1
+    engine.memory.check_integrity(engine.max_positions)

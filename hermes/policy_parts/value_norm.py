@@ -40,7 +40,7 @@ def pooled_norms(
     norms = torch.cat(
         [stack.values[layers, :, visual].float().norm(dim=-1).mean(dim=1) for layers in blocks]
     )
-    turns = torch.searchsorted(known.to(stack.device), stack.origin.frame[:, visual])
+    turns = torch.searchsorted(known.to(stack.device), stack.origin.frame[:, visual].contiguous())
     cells = turns * (grid[0] * grid[1]) + stack.origin.patch[:, visual]
     parts = []
     quarter = [quarters * layer // num_layers for layer in stack.layers]

@@ -134,9 +134,17 @@ class Stream:
         """Forget frames and dialogue; a new video can begin."""
         self.engine.clear_cache()
 
-    def new_stream(self) -> Stream:
-        """Another, empty stream on the same weights, under the same settings."""
-        return Stream(self.engine.new_stream())
+    def new_stream(self, **named: Any) -> Stream:
+        """Another, empty stream on the same weights.
+
+        Args:
+            named: settings that shall be others: `kv_size`, `policy` (its options may stand behind
+                its name), `profile`, any field of `hermes.MemoryConfig`.
+
+        Raises:
+            ValueError: a setting that makes no sense, or contradicts the policy.
+        """
+        return Stream(self.engine.new_stream(**named))
 
     def save(self, path: str | Path) -> None:
         """Write the stream to a file; see `inference.save_stream`."""
@@ -185,7 +193,12 @@ class Stream:
             raise RuntimeError("nothing has been watched yet; call watch(frames or a path) first")
         if max_new_tokens is None:
             max_new_tokens = OPEN_TOKENS if options is None else CHOICE_TOKENS
-        return self.engine.stream_answer(request, max_new_tokens, *sampling)
+        return self._pieces(request, max_new_tokens, *sampling)
+
+    def _pieces(self, request: Any, max_new_tokens: int, *sampling: Any) -> Iterator[str]:
+        if not self.num_frames:  # cleared since the question was put
+            raise RuntimeError("the stream was cleared before the answer began; watch again first")
+        yield from self.engine.stream_answer(request, max_new_tokens, *sampling)
 
     def _chunks(self, source: Any, times_seconds: Any, video_options: dict[str, Any]) -> Chunks:
         if isinstance(source, str | Path):
@@ -199,6 +212,8 @@ class Stream:
         return cut(source, self.engine.config.chunk_frames, times_seconds)
 
     def _check_times(self, times: np.ndarray) -> None:
+        if times.ndim != 1:
+            raise FrameError(f"times_seconds must be one number per frame, got {times.tolist()!r}")
         last = self.engine.last_seconds
         steps = np.diff(times if last is None else np.concatenate(([last], times)))
         if not (np.isfinite(times).all() and (steps > 0).all()):

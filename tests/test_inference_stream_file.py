@@ -62,7 +62,7 @@ def test_a_stream_of_another_policy_is_refused(checkpoint, tmp_path):
     engine = open_engine(checkpoint)
     watch(engine, range(2))
     save_stream(engine, tmp_path / "s")
-    with pytest.raises(SnapshotError, match="under the policy 'hermes'"):
+    with pytest.raises(SnapshotError, match="policy is 'hermes' in the file and 'recent' here"):
         load_stream(open_engine(checkpoint, "recent"), tmp_path / "s")
 
 

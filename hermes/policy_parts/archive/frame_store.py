@@ -12,7 +12,7 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policy_parts.quantise import Quantised, dequantise, quantise
+from hermes.policy_parts.archive.quantise import Quantised, dequantise, quantise
 
 ON_FULL = ("oldest", "thin")
 

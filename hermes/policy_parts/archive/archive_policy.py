@@ -7,9 +7,9 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from hermes.memory import StreamMemory
+from hermes.policy_parts.archive.frame_store import FrameStore
+from hermes.policy_parts.archive.question_memory import QuestionMemory
 from hermes.policy_parts.base import Policy, Recall
-from hermes.policy_parts.frame_store import FrameStore
-from hermes.policy_parts.question_memory import QuestionMemory
 from hermes.positions import PositionRule
 
 

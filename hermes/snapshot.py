@@ -48,6 +48,7 @@ def save(
         beside: contiguous host tensors to keep with it, under other names than the above.
     """
     counts = {name: str(getattr(memory, name)) for name in _COUNTS}
+    counts["position_bound"] = str(float(memory.position_bound))
     write(path, {**(beside or {}), **_tensors(memory)}, {**(metadata or {}), **counts})
 
 

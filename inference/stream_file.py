@@ -7,9 +7,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hermes import Policy, SnapshotError, StreamMemory
+from torch import Tensor
+
+from hermes import Policy, SnapshotError, StreamMemory, make_policy
 from hermes.checked_file import CheckedFile, read
+from hermes.policy_parts.state import PolicyState
 from hermes.snapshot import beside, check, fill, save
+from inference.reprefill import Reprefill
 from inference.saved.progress import Progress
 from inference.saved.settings import differences, settings_of
 
@@ -18,27 +22,33 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_POLICY = "policy."
+"""How the names of tensors of a policy's state begin."""
+
 _FIRST_SETTINGS = ("family", "policy")
 """All that 0.1.0 wrote about an engine."""
 
 
 def save_stream(engine: AbstractHermes, path: str | Path) -> None:
     """Write everything that a continued stream needs (safetensors; complete or not there at all):
-    memory, dialogue, progress, the settings of the engine, a digest of its weights, a checksum.
+    memory, dialogue, progress, the policy's state, the engine's settings, a digest of its weights,
+    and a checksum.
 
     Raises:
-        SnapshotError: the policy keeps state of its own beside the memory, which is not saved.
+        SnapshotError: a policy keeps state of its own beside the memory and does not say which.
         RuntimeError: an answer is still being streamed.
     """
     engine._answering.refuse_interruption()
-    has_own_state = type(engine.policy).reset is not Policy.reset
-    if engine.reprefill or has_own_state:
+    kind = type(engine.policy)
+    if kind.reset is not Policy.reset and kind.state is Policy.state:
         raise SnapshotError(
-            f"the policy {engine.config.policy!r} keeps state beside the memory; its streams "
-            "cannot be saved"
+            f"the policy {engine.config.policy!r} keeps state beside the memory but does not say "
+            "which: its streams cannot be saved until it has a state() and a load_state()"
         )
     stream = {"settings": settings_of(engine), **Progress.of(engine).to_json()}
-    save(engine.memory, path, {"stream": json.dumps(stream)})
+    tensors, plain = _parted((engine.reprefill or engine.policy).state())
+    texts = {"stream": json.dumps(stream), "policy": json.dumps(plain)}
+    save(engine.memory, path, texts, tensors)
 
 
 def load_stream(engine: AbstractHermes, path: str | Path) -> None:
@@ -59,13 +69,45 @@ def load_stream(engine: AbstractHermes, path: str | Path) -> None:
     state = _stream(file)
     _refuse_other_settings(file, state.pop("settings"), engine)
     progress = _progress(file, state)
-    if unknown := sorted(beside(file)):
-        raise SnapshotError(f"{path} holds more than its stream needs: {', '.join(unknown)}")
     held = check(file, engine.memory, engine.max_positions)
     _check_frames(file, held, progress, engine)
+    policy, reprefill = _with_state(file, held, engine)
     engine.clear_cache()
     fill(engine.memory, held)
+    engine.policy, engine.reprefill = policy, reprefill
     progress.give(engine)
+
+
+def _parted(state: PolicyState) -> tuple[dict[str, Tensor], PolicyState]:
+    """Tensors, in host memory and under the names they have in the file, and the rest."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    plain = {name: value for name, value in state.items() if name not in tensors}
+    named = {_POLICY + name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    return named, plain
+
+
+def _with_state(
+    file: CheckedFile, held: StreamMemory, engine: AbstractHermes
+) -> tuple[Policy, Reprefill | None]:
+    """A new policy, and new frames to read afresh, with the state in the file."""
+    tensors = beside(file)
+    if unknown := sorted(name for name in tensors if not name.startswith(_POLICY)):
+        raise SnapshotError(f"{file.path} holds more than its stream needs: {', '.join(unknown)}")
+    policy = make_policy(engine.config, engine.policy.layout.num_layers)
+    reprefill = Reprefill(engine) if engine.reprefill else None
+    try:
+        state = json.loads(file.texts.get("policy", "{}"))
+        state |= {name.removeprefix(_POLICY): tensor for name, tensor in tensors.items()}
+        if reprefill:
+            reprefill.load_state(state)
+        else:
+            policy.load_state(state, held)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise SnapshotError(
+            f"{file.path}: the state of the policy {engine.config.policy!r} is missing or damaged: "
+            f"{error!r}"
+        ) from error
+    return policy, reprefill
 
 
 def _stream(file: CheckedFile) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from hermes.imports import lazy_names, require_ours
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from hermes.checked_file import SnapshotError as SnapshotError
     from hermes.compression import Compression as Compression
     from hermes.compression import ContextLimitError as ContextLimitError
     from hermes.compression import compress as compress
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
     from hermes.policies import POLICIES as POLICIES
     from hermes.policies import Policy as Policy
     from hermes.policies import make_policy as make_policy
-    from hermes.snapshot import SnapshotError as SnapshotError
     from inference.face.stream import Stream
 
 __version__ = "0.1.0"
 
 NAMES_OF = {
+    "checked_file": ("SnapshotError",),
     "compression": ("Compression", "ContextLimitError", "compress", "ensure_positions"),
     "config": ("PROFILES", "MemoryConfig"),
     "configuration": ("FamilyConstants", "configure"),
@@ -46,7 +47,6 @@ NAMES_OF = {
     "layout": ("Band", "MemoryLayout"),
     "memory": ("StreamMemory",),
     "policies": ("POLICIES", "Policy", "make_policy"),
-    "snapshot": ("SnapshotError",),
 }
 """File -> what it offers here."""
 __all__ = ["__version__", "open", *(name for names in NAMES_OF.values() for name in names)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
 
-from hermes.provenance import TEXT
+from hermes.provenance import SUMMARY, TEXT
 
 if TYPE_CHECKING:
     from hermes.memory import StreamMemory
@@ -25,6 +26,7 @@ def check_integrity(memory: StreamMemory, max_positions: int | None = None) -> N
     for layer in range(memory.num_layers):
         _check_finite(memory, layer)
         _check_prefix(memory, layer)
+        _check_origin(memory, layer)
         _check_time_order(memory, layer)
         _check_positions(memory, layer, max_positions)
 
@@ -51,6 +53,19 @@ def _check_prefix(memory: StreamMemory, layer: int) -> None:
         _fail(layer, "the prefix has left its positions")
 
 
+def _check_origin(memory: StreamMemory, layer: int) -> None:
+    origin, used = memory.provenance, slice(0, memory.num_tokens)
+    if (origin.frame[layer, memory.num_prefix : memory.num_tokens] == TEXT).any():
+        _fail(layer, "text stands among the visual tokens")
+    if (origin.frame[layer, used] < SUMMARY).any() or (origin.patch[layer, used] < 0).any():
+        _fail(layer, "frame or patch numbers are negative")
+    if not torch.isfinite(origin.seconds[layer, used]).all():
+        _fail(layer, "seconds are not finite")
+    weights = origin.weights[layer, used]
+    if not torch.isfinite(weights).all() or (weights <= 0).any():
+        _fail(layer, "weights are not positive numbers")
+
+
 def _check_time_order(memory: StreamMemory, layer: int) -> None:
     frames = memory.provenance.frame[layer, memory.num_prefix : memory.num_tokens]
     frames = frames[frames >= 0]
@@ -62,6 +77,10 @@ def _check_positions(memory: StreamMemory, layer: int, max_positions: int | None
     largest = memory.positions[layer, :, : memory.num_tokens]
     top = largest.max().item() if memory.num_tokens else -1
     following = memory.next_position[layer].item()
+    if not math.isfinite(following) or not torch.isfinite(largest).all():
+        _fail(layer, "positions are not finite")
+    if (largest[:, memory.num_prefix :] < memory.num_prefix).any():
+        _fail(layer, "a visual token stands before the end of the prefix")
     if following <= top:
         _fail(layer, f"next position {following} does not lie beyond {top}")
     if following > memory.position_bound:

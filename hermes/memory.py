@@ -85,11 +85,12 @@ class StreamMemory:
             (stack, index) for stack in self.stacks for index in range(len(stack.layers))
         ]
 
-    def sibling(self, capacity: int) -> StreamMemory:
-        """An empty memory of the same shape, dtype and placement for `capacity` tokens."""
+    def sibling(self, capacity: int, device: torch.device | None = None) -> StreamMemory:
+        """An empty memory of the same shape and dtype for `capacity` tokens, layers placed alike
+        or all on `device`."""
         first = self.stacks[0]
         return StreamMemory(
-            [stack.device for stack, _ in self._places],
+            [device or stack.device for stack, _ in self._places],
             first.keys.shape[1],
             first.keys.shape[3],
             capacity,

@@ -5,77 +5,117 @@ Shapes: l layers, g key heads, n tokens in use, d head width, a position axes.
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from hermes.checked_file import CheckedFile, SnapshotError, read, write
+from hermes.integrity import MemoryIntegrityError, check_integrity
 from hermes.provenance import ProvenanceBuffers
 
 if TYPE_CHECKING:
     from hermes.memory import StreamMemory
 
-_FORMAT = "hermes-stream-1"
-_NAMES = {"keys", "values", "positions", "next_position", *ProvenanceBuffers.NAMES}
+_STATES = ("keys", "values")
+_NAMES = (*_STATES, "positions", "next_position", *ProvenanceBuffers.NAMES)
+_COUNTS = ("num_prefix", "num_tokens", "position_bound")
 
 
-class SnapshotError(ValueError):
-    """A file is no snapshot, is damaged, or belongs to another model."""
+class Counts(NamedTuple):
+    """Host numbers of a memory."""
+
+    num_prefix: int
+    num_tokens: int
+    position_bound: float
 
 
-def save(memory: StreamMemory, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    memory: StreamMemory,
+    path: str | Path,
+    metadata: Mapping[str, str] | None = None,
+    beside: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write the tokens in use: keys, values (l, g, n, d), positions (l, a, n), provenance (l, n).
 
     The file appears under its name only when it is complete.
 
     Args:
         metadata: texts to keep with the stream (dialogue history, configuration).
+        beside: contiguous host tensors to keep with it, under other names than the above.
     """
-    target = Path(path)
-    partial = target.with_name(target.name + ".partial")
-    counts = {
-        "format": _FORMAT,
-        "num_prefix": str(memory.num_prefix),
-        "num_tokens": str(memory.num_tokens),
-        "position_bound": str(memory.position_bound),
-    }
-    try:
-        save_file(_tensors(memory), partial, metadata={**(metadata or {}), **counts})
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    counts = {name: str(getattr(memory, name)) for name in _COUNTS}
+    counts["position_bound"] = str(float(memory.position_bound))
+    write(path, {**(beside or {}), **_tensors(memory)}, {**(metadata or {}), **counts})
 
 
 def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
     """Replace the content of `memory` by a snapshot's. Returns the metadata given to `save`.
 
     Raises:
-        SnapshotError: missing, damaged or foreign file, or a model of another shape. The memory
-            is unchanged then.
+        SnapshotError: missing, damaged or foreign file, a model of another shape, or a file with
+            more in it than a memory. The memory is unchanged then.
     """
+    file = read(path)
+    held = check(file, memory)
+    if more := sorted(set(file.tensors) - set(_NAMES)):
+        raise SnapshotError(f"{path} holds more than a memory: {', '.join(more)}")
+    fill(memory, held)
+    return others(file)
+
+
+def others(file: CheckedFile) -> dict[str, str]:
+    """The metadata given to `save`."""
+    return {name: text for name, text in file.texts.items() if name not in _COUNTS}
+
+
+def beside(file: CheckedFile) -> dict[str, Tensor]:
+    """The tensors given to `save` beside the memory."""
+    return {name: tensor for name, tensor in file.tensors.items() if name not in _NAMES}
+
+
+def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = None) -> StreamMemory:
+    """The memory in a file, in host memory, with every contract verified.
+
+    Args:
+        like: a memory of the model that shall continue; its dtype may be another one.
+        max_positions: the model's position limit.
+
+    Raises:
+        SnapshotError: something is missing, of another shape or kind, not finite in the dtype of
+            `like`, or breaks a contract of the memory; the message names it.
+    """
+    counts = _counts(file)
+    _check_form(file, like, counts.num_tokens)
+    held = like.sibling(counts.num_tokens, torch.device("cpu"))
+    _write(held, file.tensors, counts)
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise SnapshotError(f"cannot read the snapshot {path}: {error}") from error
-    if metadata.pop("format", None) != _FORMAT or not set(tensors) >= _NAMES:
-        raise SnapshotError(f"{path} is not a snapshot of a stream ({_FORMAT})")
-    _check_shape(memory, tensors, path)
-    _fill(memory, tensors, metadata)
-    return metadata
+        check_integrity(held, max_positions)
+    except MemoryIntegrityError as error:
+        raise SnapshotError(f"{file.path} breaks a contract of the memory: {error}") from error
+    if max_positions is not None and held.position_bound > max_positions:
+        raise SnapshotError(
+            f"{file.path}: position_bound is {held.position_bound:g}, the model ends at "
+            f"{max_positions}"
+        )
+    return held
+
+
+def fill(memory: StreamMemory, held: StreamMemory) -> None:
+    """Replace the content of `memory` by that of `held`, which `check` has returned."""
+    memory.reserve(max(0, held.num_tokens - memory.num_tokens))
+    memory.clear()
+    _write(memory, _tensors(held), Counts(*(getattr(held, name) for name in _COUNTS)))
 
 
 def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     used = memory.num_tokens
     tensors = {
         name: torch.stack([getattr(layer, name)[:, :used].cpu() for layer in memory.layers])
-        for name in ("keys", "values")
+        for name in _STATES
     }
     tensors["positions"] = memory.positions[..., :used].cpu().contiguous()
     tensors["next_position"] = memory.next_position.cpu()
@@ -84,24 +124,72 @@ def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     return tensors
 
 
-def _check_shape(memory: StreamMemory, tensors: dict[str, Tensor], path: str | Path) -> None:
-    heads, _, width = memory.layers[0].keys.shape
-    expected = (memory.num_layers, heads, width, memory.positions.shape[1])
-    layers, found_heads, _, found_width = tensors["keys"].shape
-    found = (layers, found_heads, found_width, tensors["positions"].shape[1])
+def _counts(file: CheckedFile) -> Counts:
+    try:
+        prefix, tokens, bound = (file.texts[name] for name in _COUNTS)
+        counts = Counts(int(prefix), int(tokens), float(bound))
+    except (KeyError, ValueError) as error:
+        raise SnapshotError(
+            f"{file.path}: expected the numbers {', '.join(_COUNTS)} in its metadata: {error!r}"
+        ) from error
+    if not 0 <= counts.num_prefix <= counts.num_tokens or not math.isfinite(counts.position_bound):
+        raise SnapshotError(f"{file.path}: these counts cannot be: {counts._asdict()}")
+    return counts
+
+
+def _check_form(file: CheckedFile, like: StreamMemory, used: int) -> None:
+    """Names, shapes and dtypes; keys and values may be of any floating dtype."""
+    if missing := sorted(set(_NAMES) - set(file.tensors)):
+        raise SnapshotError(f"{file.path} is not a snapshot of a stream: no {', '.join(missing)}")
+    _check_model(file, like)
+    for name, expected in _tensors_of(like, used).items():
+        found = file.tensors[name]
+        if found.shape != expected.shape:
+            raise SnapshotError(
+                f"{file.path}: {name} has the shape {tuple(found.shape)}, expected "
+                f"{tuple(expected.shape)} for {used} tokens"
+            )
+        if found.dtype != expected.dtype and not (name in _STATES and found.is_floating_point()):
+            raise SnapshotError(
+                f"{file.path}: {name} is {found.dtype}, this model has {expected.dtype}"
+            )
+
+
+def _check_model(file: CheckedFile, like: StreamMemory) -> None:
+    keys, positions = (file.tensors[name].shape for name in ("keys", "positions"))
+    heads, _, width = like.layers[0].keys.shape
+    expected = (like.num_layers, heads, width, like.positions.shape[1])
+    found = (*keys[:2], *keys[3:], *positions[1:2])
     if found != expected:
         raise SnapshotError(
-            f"{path} is of another model: (layers, key heads, head width, position axes) are "
+            f"{file.path} is of another model: (layers, key heads, head width, position axes) are "
             f"{found}, this model has {expected}"
         )
 
 
-def _fill(memory: StreamMemory, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    memory.clear()
-    num_prefix = int(metadata.pop("num_prefix"))
-    used = int(metadata.pop("num_tokens"))
-    memory.position_bound = float(metadata.pop("position_bound"))
-    memory.reserve(used)
+def _tensors_of(like: StreamMemory, used: int) -> dict[str, Tensor]:
+    """Shapes and dtypes that so many tokens of this model have; nothing is allocated."""
+    stack, layers = like.stacks[0], like.num_layers
+    keys = torch.empty(
+        (layers, stack.keys.shape[1], used, stack.keys.shape[3]),
+        dtype=stack.keys.dtype,
+        device="meta",
+    )
+    positions = torch.empty(
+        (layers, stack.positions.shape[1], used), dtype=stack.positions.dtype, device="meta"
+    )
+    origin = {
+        name: getattr(stack.origin, name).new_empty((layers, used), device="meta")
+        for name in ProvenanceBuffers.NAMES
+    }
+    following = positions[:, 0, :1].new_empty(layers)
+    return {"keys": keys, "values": keys, "positions": positions, **origin} | {
+        "next_position": following
+    }
+
+
+def _write(memory: StreamMemory, tensors: Mapping[str, Tensor], counts: Counts) -> None:
+    used = counts.num_tokens
     for stack in memory.stacks:
         rows = slice(stack.layers.start, stack.layers.stop)
         stack.keys[:, :, :used] = tensors["keys"][rows]
@@ -110,4 +198,5 @@ def _fill(memory: StreamMemory, tensors: dict[str, Tensor], metadata: dict[str, 
         stack.next_position.copy_(tensors["next_position"][rows])
         for name in ProvenanceBuffers.NAMES:
             getattr(stack.origin, name)[:, :used] = tensors[name][rows]
-    memory.hold(num_prefix, used)
+    memory.hold(counts.num_prefix, used)
+    memory.position_bound = counts.position_bound

@@ -20,6 +20,7 @@ from inference.frames import read_processor_file
 from inference.models import MODELS, entry_of
 from inference.processor import Processor
 from inference.registry import FAMILIES, Family
+from inference.saved.weights_digest import weights_digest
 
 _HEAD = "lm_head.weight"
 """Tied to the embeddings in some checkpoints and then rightly absent."""
@@ -210,6 +211,8 @@ def _weights(folder: str, family: Family, device: str, dtype: torch.dtype) -> nn
             "checkpoint is incomplete; download it again"
         )
     _refuse_offload(model)
+    commit = getattr(model.config, "_commit_hash", None)  # of a hub id, which has no folder
+    model.weights_digest = weights_digest(folder) or commit
     return model.eval()
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from hermes import ContextLimitError
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
+from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
 from hermes.provenance import Provenance
 from inference.errors import FrameError
 from inference.timing import Stopwatch
@@ -52,6 +53,8 @@ class Reprefill:
         """Forget the stream."""
         self._steps: list[Step] = []
         self._size: VisualChunk | None = None
+        self._frame_size: tuple[int, int] | None = None
+        """Height and width of the frames of `_size`."""
         self.vision_seconds = (0.0, 0.0)
         """Of the latest prefill: vision encoding spared by cached features, and spent."""
 
@@ -76,6 +79,7 @@ class Reprefill:
         chunk = self._size
         if chunk is None or self._policy.options.cache_features:
             chunk = self._size = seen or self._engine.encode_features(frames)
+            self._frame_size = (frames.shape[1], frames.shape[2])
         self._count(chunk)
         origin = chunk.provenance(self._engine.total_processed_frames, len(frames), times)
         self._steps += self._split(chunk, frames, origin)
@@ -83,6 +87,31 @@ class Reprefill:
         retained = self._policy.retain(numbers, self._count(chunk))
         self._steps = [self._steps[index] for index in retained]
         return chunk
+
+    def state(self) -> PolicyState:
+        """Retained steps: content and where it came from; as `Policy.state`."""
+        steps = [
+            [step.number, float(step.origin.seconds[0]), step.vision_seconds]
+            for step in self._steps
+        ]
+        contents = {f"step_{turn}": step.content for turn, step in enumerate(self._steps)}
+        return {"frame_size": self._frame_size, "steps": steps, **contents}
+
+    def load_state(self, state: PolicyState) -> None:
+        """As `Policy.load_state`. Encodes one empty frame to learn the places of its tokens."""
+        steps = state["steps"]
+        names = [f"step_{turn}" for turn in range(len(steps))]
+        check_names(state, "frame_size", "steps", *names)
+        if not steps:
+            return
+        frame_numbers({"steps": [number for number, *_ in steps]}, "steps")
+        height, width = self._frame_size = state["frame_size"]
+        size = self._engine.see(torch.zeros(1, height, width, 3, dtype=torch.uint8))
+        self._steps = [
+            self._restored(size, state[name], *step)
+            for name, step in zip(names, steps, strict=True)
+        ]
+        self._size = size
 
     def prefill(self) -> None:
         """Read the chosen steps into the memory as one chunk after the prefix; the caller opens
@@ -137,6 +166,33 @@ class Reprefill:
             Step(content.clone(), Provenance(*part), seconds)
             for content, part in zip(contents, parts, strict=True)
         ]
+
+    def _restored(
+        self, size: VisualChunk, content: Tensor, number: int, seconds: float, spent: float
+    ) -> Step:
+        example = size.features[: size.tokens_per_step]
+        if not self._policy.options.cache_features:
+            assert self._frame_size is not None
+            example = torch.empty(
+                size.frames_per_step, *self._frame_size, 3, dtype=torch.uint8, device="cpu"
+            )
+        if content.shape != example.shape or content.is_floating_point() != (
+            example.is_floating_point()
+        ):
+            raise ValueError(
+                f"a retained frame is {content.dtype} of {tuple(content.shape)}, expected "
+                f"{example.dtype} of {tuple(example.shape)}"
+            )
+        content = content.to(example.device, example.dtype)
+        if not torch.isfinite(content).all():
+            raise ValueError("a retained frame holds values that are not finite")
+        count = size.tokens_per_step
+        origin = Provenance(
+            torch.full((count,), number),
+            torch.full((count,), seconds, dtype=torch.float64),
+            torch.arange(count),
+        )
+        return Step(content, origin, float(spent))
 
     def _features(self, steps: list[Step]) -> Tensor:
         contents = torch.cat([step.content for step in steps])

@@ -3,64 +3,164 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hermes import Policy, SnapshotError
-from inference.prompts import Turn
+from torch import Tensor
+
+from hermes import Policy, SnapshotError, StreamMemory, make_policy
+from hermes.checked_file import CheckedFile, read
+from hermes.policy_parts.state import PolicyState
+from hermes.snapshot import beside, check, fill, save
+from inference.reprefill import Reprefill
+from inference.saved.progress import Progress
+from inference.saved.settings import differences, settings_of
 
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes
 
+logger = logging.getLogger(__name__)
+
+_POLICY = "policy."
+"""How the names of tensors of a policy's state begin."""
+
+_FIRST_SETTINGS = ("family", "policy")
+"""All that 0.1.0 wrote about an engine."""
+
 
 def save_stream(engine: AbstractHermes, path: str | Path) -> None:
-    """Write everything that a continued stream needs (safetensors; complete or not there at all).
+    """Write everything that a continued stream needs (safetensors; complete or not there at all):
+    memory, dialogue, progress, the policy's state, the engine's settings, a digest of its weights,
+    and a checksum.
 
     Raises:
-        SnapshotError: the policy keeps state of its own beside the memory, which is not saved.
+        SnapshotError: a policy keeps state of its own beside the memory and does not say which.
+        RuntimeError: an answer is still being streamed.
     """
-    has_own_state = type(engine.policy).reset is not Policy.reset
-    if engine.reprefill or has_own_state:
+    engine._answering.refuse_interruption()
+    kind = type(engine.policy)
+    if kind.reset is not Policy.reset and kind.state is Policy.state:
         raise SnapshotError(
-            f"the policy {engine.config.policy!r} keeps state beside the memory; its streams "
-            "cannot be saved"
+            f"the policy {engine.config.policy!r} keeps state beside the memory but does not say "
+            "which: its streams cannot be saved until it has a state() and a load_state()"
         )
-    state = {
-        "family": engine.family,
-        "policy": engine.config.policy,
-        "conv_history": [asdict(turn) for turn in engine.conv_history],
-        "total_processed_frames": engine.total_processed_frames,
-        "delay_seconds": engine._delay_seconds,
-        "tokens_per_frame": engine._tokens_per_frame,
-        "fresh": engine._fresh,
-    }
-    engine.memory.snapshot(path, {"stream": json.dumps(state)})
+    stream = {"settings": settings_of(engine), **Progress.of(engine).to_json()}
+    tensors, plain = _parted((engine.reprefill or engine.policy).state())
+    texts = {"stream": json.dumps(stream), "policy": json.dumps(plain)}
+    save(engine.memory, path, texts, tensors)
 
 
 def load_stream(engine: AbstractHermes, path: str | Path) -> None:
     """Continue a saved stream; whatever the engine watched before is forgotten.
 
+    Everything is checked before the engine is touched; a file that is refused leaves it as it was.
+    Only the dtype may be another one, if all keys and values are finite in it. A file written by
+    0.1.0 holds neither a checksum nor any setting but family and policy: it is continued, the rest
+    is checked, and a warning says what could not be.
+
     Raises:
-        SnapshotError: missing, damaged or foreign file, or a stream of another family or policy.
-            The engine is unchanged if the file cannot be read.
+        SnapshotError: missing, damaged, altered or foreign file, or a stream of other weights or
+            settings; the message says what differs.
+        RuntimeError: an answer is still being streamed.
     """
-    metadata = engine.memory.restore(path)
+    engine._answering.refuse_interruption()
+    file = read(path)
+    state = _stream(file)
+    _refuse_other_settings(file, state.pop("settings"), engine)
+    progress = _progress(file, state)
+    held = check(file, engine.memory, engine.max_positions)
+    _check_frames(file, held, progress, engine)
+    policy, reprefill = _with_state(file, held, engine)
+    engine.clear_cache()
+    fill(engine.memory, held)
+    engine.policy, engine.reprefill = policy, reprefill
+    progress.give(engine)
+
+
+def _parted(state: PolicyState) -> tuple[dict[str, Tensor], PolicyState]:
+    """Tensors, in host memory and under the names they have in the file, and the rest."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    plain = {name: value for name, value in state.items() if name not in tensors}
+    named = {_POLICY + name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    return named, plain
+
+
+def _with_state(
+    file: CheckedFile, held: StreamMemory, engine: AbstractHermes
+) -> tuple[Policy, Reprefill | None]:
+    """A new policy, and new frames to read afresh, with the state in the file."""
+    tensors = beside(file)
+    if unknown := sorted(name for name in tensors if not name.startswith(_POLICY)):
+        raise SnapshotError(f"{file.path} holds more than its stream needs: {', '.join(unknown)}")
+    policy = make_policy(engine.config, engine.policy.layout.num_layers)
+    reprefill = Reprefill(engine) if engine.reprefill else None
     try:
-        state = json.loads(metadata["stream"])
-        history = [Turn(**turn) for turn in state["conv_history"]]
-        found = (state["family"], state["policy"])
-    except (KeyError, TypeError, ValueError) as error:
-        engine.clear_cache()
-        raise SnapshotError(f"{path} holds a memory but no stream: {error!r}") from error
-    if found != (engine.family, engine.config.policy):
-        engine.clear_cache()
+        state = json.loads(file.texts.get("policy", "{}"))
+        state |= {name.removeprefix(_POLICY): tensor for name, tensor in tensors.items()}
+        if reprefill:
+            reprefill.load_state(state)
+        else:
+            policy.load_state(state, held)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SnapshotError(
-            f"{path} is a stream of {found[0]} under the policy {found[1]!r}; this engine is "
-            f"{engine.family} under {engine.config.policy!r}"
+            f"{file.path}: the state of the policy {engine.config.policy!r} is missing or damaged: "
+            f"{error!r}"
+        ) from error
+    return policy, reprefill
+
+
+def _stream(file: CheckedFile) -> dict[str, Any]:
+    """What the file says of its stream; in version 1 settings stand among the progress."""
+    try:
+        state = json.loads(file.texts["stream"])
+        if not file.has_checksum:
+            state["settings"] = {name: state.pop(name) for name in _FIRST_SETTINGS}
+        if not isinstance(state["settings"], dict):
+            raise TypeError(f"settings are {state['settings']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(f"{file.path} holds a memory but no stream: {error!r}") from error
+    return state
+
+
+def _progress(file: CheckedFile, state: dict[str, Any]) -> Progress:
+    try:
+        return Progress.from_json(state)
+    except (KeyError, TypeError, ValueError) as error:
+        raise SnapshotError(f"{file.path}: the stream's progress is damaged: {error}") from error
+
+
+def _refuse_other_settings(
+    file: CheckedFile, saved: dict[str, Any], engine: AbstractHermes
+) -> None:
+    ours = settings_of(engine)
+    if not file.has_checksum:
+        ours = {"family": ours["family"], "policy": ours["config"]["policy"]}
+    if found := differences(saved, ours):
+        raise SnapshotError(
+            f"{file.path} is a stream of another engine: {'; '.join(found)}. Open the stream with "
+            "what the file says"
         )
-    engine.conv_history = history
-    engine.total_processed_frames = state["total_processed_frames"]
-    engine._delay_seconds = state.get("delay_seconds", 0.0)
-    engine._tokens_per_frame = state["tokens_per_frame"]
-    engine._fresh = state["fresh"]
+    if not file.has_checksum:
+        logger.warning(
+            "%s was written by 0.1.0: whether weights, frame rate and configuration are the same, "
+            "and whether the file was altered, cannot be checked",
+            file.path,
+        )
+
+
+def _check_frames(
+    file: CheckedFile, held: StreamMemory, progress: Progress, engine: AbstractHermes
+) -> None:
+    """Whether the memory can be that of a stream that has come so far."""
+    prefix = len(engine.processor.encode(engine.init_prompt)) if held.num_tokens else 0
+    if held.num_prefix != prefix:
+        raise SnapshotError(
+            f"{file.path} protects {held.num_prefix} tokens; this engine's prompt has {prefix}"
+        )
+    newest = int(held.provenance.frame[:, : held.num_tokens].max()) if held.num_tokens else -1
+    if newest >= progress.total_processed_frames:
+        raise SnapshotError(
+            f"{file.path} remembers frame number {newest} of a stream of "
+            f"{progress.total_processed_frames} frames"
+        )

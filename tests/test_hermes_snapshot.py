@@ -44,7 +44,7 @@ def test_saving_overwrites_only_when_complete(base_any, tmp_path, monkeypatch):
     def failing(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("hermes.snapshot.save_file", failing)
+    monkeypatch.setattr("hermes.checked_file.save_file", failing)
     with pytest.raises(OSError, match="disk full"):
         engine.memory.snapshot(path)
     assert path.read_bytes() == first

@@ -11,11 +11,11 @@ from tiny import open_stream
 
 from hermes.policy_text import check_policy, memory_fields, read_policy, split_options
 from inference import AbstractHermes
+from inference.saved.weights_digest import SAMPLE_BYTES, weights_digest
 from video_qa.lanes.plan import ComparedRun, WatchPlan
 from video_qa.lanes.worker import PLAIN_POLICY, _open_lanes
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
-from video_qa.settings.weights_digest import SAMPLE_BYTES, weights_digest
 
 SPEC = "two_speed:recent_share=0.3:reindex=eager:working_decay=[9,3]:profile=paper"
 

@@ -28,6 +28,7 @@ from hermes.policy_parts.options import check_count, check_share
 from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import newest_rows
 from hermes.policy_parts.slices import time_slices, top_with_floors
+from hermes.policy_parts.state import PolicyState, check_names
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,26 @@ class LiveVlm(Policy):
         """Nothing observed yet."""
         self._received: dict[int, Tensor] = {}
 
+    def state(self) -> PolicyState:
+        """(l, n) what was received, if room is still to be made for the chunk."""
+        received = [row.cpu() for _, row in sorted(self._received.items())]
+        return {"received": torch.stack(received)} if received else {}
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """There where something is about to leave, and only there."""
+        if not self.overflows(memory.num_visual):
+            check_names(state)
+            return
+        check_names(state, "received")
+        received, shape = state["received"], (memory.num_layers, memory.num_visual)
+        if received.shape != shape or received.dtype != torch.float32:
+            raise ValueError(
+                f"received is {received.dtype} of {tuple(received.shape)}, not {shape}"
+            )
+        if not torch.isfinite(received).all():
+            raise ValueError("received holds values that are not finite")
+        self._received = dict(enumerate(received))
+
     def observer(self, memory: StreamMemory, num_new: int) -> Observer | None:
         """Only if this chunk will make something leave."""
         self._received = {}
@@ -77,8 +98,15 @@ class LiveVlm(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """As `choose` split the budget."""
         older, buckets = stack.num_visual - self._recent, self.options.num_buckets
-        scores = torch.stack([self._received[layer][:older] for layer in stack.layers])
+        received = [self._received[layer].to(stack.device) for layer in stack.layers]
+        scores = torch.stack([row[:older] for row in received])
         slices = time_slices(stack.origin.seconds[:, stack.visual][:, :older], buckets)
         budget = self.config.kv_size - self._recent
         past = top_with_floors(scores, slices, buckets, 1.0, budget)
         return torch.cat((past, newest_rows(stack, self._recent)), dim=1)
+
+    def evicting(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
+    ) -> None:
+        """What was received has served."""
+        self._received = {}

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policy_parts.archive import ArchivePolicy, Room
-from hermes.policy_parts.frame_store import mean_query
+from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
+from hermes.policy_parts.archive.frame_store import mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_count, check_flag, check_share
 from hermes.policy_parts.selection import newest_rows

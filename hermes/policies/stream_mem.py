@@ -25,6 +25,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.state import PolicyState, check_names, frame_number
 
 
 class StreamMem(Policy):
@@ -35,6 +36,15 @@ class StreamMem(Policy):
     def reset(self) -> None:
         """No frame has a prototype yet."""
         self._last_frame = -1
+
+    def state(self) -> PolicyState:
+        """The newest frame that has its prototype."""
+        return {"last_frame": self._last_frame}
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """One number."""
+        check_names(state, "last_frame")
+        self._last_frame = frame_number(state, "last_frame")
 
     def guidance(self, layer: int) -> Guidance:
         """The same text in every layer."""

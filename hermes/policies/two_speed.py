@@ -31,6 +31,7 @@ from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stre
 from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
+from hermes.policy_parts.state import PolicyState, check_names, frame_number, frame_numbers
 
 GUIDANCES = ("local", "mixed", "global", "template")
 
@@ -71,6 +72,19 @@ class TwoSpeed(Policy):
         self._keyframes: list[int] = []
         self._last_aged = -1
         self._pending = self._keyframes, self._last_aged
+
+    def state(self) -> PolicyState:
+        """Key frames, and the newest frame that has left the recent part."""
+        return {"keyframes": self._keyframes, "last_aged": self._last_aged}
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """Key frames are in the memory."""
+        check_names(state, "keyframes", "last_aged")
+        self._keyframes = frame_numbers(state, "keyframes")
+        self._last_aged = frame_number(state, "last_aged")
+        first = memory.stacks[0]
+        if gone := set(self._keyframes) - set(first.origin.frame[0, first.visual].tolist()):
+            raise ValueError(f"key frames {sorted(gone)} are not in the memory")
 
     def guidance(self, layer: int) -> Guidance | None:
         """The same text in every layer, if its attention counts."""

@@ -19,8 +19,8 @@ from torch import Tensor
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
-from hermes.policy_parts.archive import ArchivePolicy, Room
-from hermes.policy_parts.frame_store import ON_FULL, mean_query
+from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
+from hermes.policy_parts.archive.frame_store import ON_FULL, mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_choice, check_count, check_flag, check_share
 from hermes.policy_parts.value_norm import known_frames

@@ -17,6 +17,7 @@ from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.options import NoOptions, read_options
+from hermes.policy_parts.state import PolicyState, check_names
 from hermes.positions import PositionRule
 
 Guidance = Literal["local", "mixed", "global", "template"]
@@ -79,6 +80,23 @@ class Policy(ABC):
 
     def reset(self) -> None:  # noqa: B027 - most policies hold no state
         """Forget what belongs to a stream; called when the memory is cleared."""
+
+    def state(self) -> PolicyState:
+        """What belongs to a stream beside its memory, between two calls of the engine; whoever
+        overrides `reset` says it here, or the stream cannot be saved."""
+        return {}
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """Take over what `state` has returned; called on a policy that has seen nothing.
+
+        Args:
+            memory: that of the saved stream, in host memory whatever the devices of the model:
+                states go there when they are first used.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, unknown, or cannot be.
+        """
+        check_names(state)
 
     def observer(self, memory: StreamMemory, num_new: int) -> Observer | None:
         """What looks at the attention of `num_new` visual tokens while they are read, or None."""

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from inference.saved.weights_digest import weights_digest
 from video_qa.settings.model_registry import model_path
 from video_qa.settings.run_settings import RunSettings
-from video_qa.settings.weights_digest import weights_digest
 
 
 def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> dict[str, Any]:

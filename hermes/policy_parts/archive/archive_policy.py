@@ -7,9 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor
 
 from hermes.memory import StreamMemory
+from hermes.policy_parts.archive.frame_store import FrameStore
+from hermes.policy_parts.archive.question_memory import QuestionMemory
 from hermes.policy_parts.base import Policy, Recall
-from hermes.policy_parts.frame_store import FrameStore
-from hermes.policy_parts.question_memory import QuestionMemory
+from hermes.policy_parts.state import PolicyState
 from hermes.positions import PositionRule
 
 
@@ -33,10 +34,21 @@ class ArchivePolicy(Policy):
         self.store = FrameStore(host_bytes_limit, **store_options)
         self._question = QuestionMemory()
 
+    def state(self) -> PolicyState:
+        """The archive, beside what a policy adds; the question's memory lives for one question."""
+        return {**super().state(), **self.store.state()}
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """The archive takes what is its own."""
+        self.store.load_state(FrameStore.part_of(state), memory)
+        rest = {name: state[name] for name in set(state) - set(FrameStore.part_of(state))}
+        super().load_state(rest, memory)
+
     def recall(
         self, memory: StreamMemory, rule: PositionRule
     ) -> tuple[StreamMemory, Recall | None]:
         """Nothing to do as long as nothing was evicted, or nothing can come back."""
+        self.store.place(memory)
         plan = self.plan(memory) if self.store.frames else None
         if plan is None:
             return memory, None

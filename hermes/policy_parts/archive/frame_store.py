@@ -5,17 +5,20 @@ Shapes: l layers, g key heads, h query heads, t tokens of a frame, d head width,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policy_parts.quantise import Quantised, dequantise, quantise
+from hermes.policy_parts.archive.quantise import Quantised, dequantise, quantise
+from hermes.policy_parts.archive.stored_parts import checked, pinned
+from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
 
 ON_FULL = ("oldest", "thin")
-
+_OWN = "archive"
+"""How the names of the store's state begin."""
 
 Shapes = list[tuple[torch.Size, torch.dtype]]
 
@@ -57,6 +60,8 @@ class FrameStore:
         self.host_bytes = 0
         self._index: list[Tensor] = []
         self._free: list[int] = []
+        self._placed = True
+        """False for what was loaded and is not yet where the layers are."""
 
     @property
     def device_bytes(self) -> int:
@@ -73,6 +78,7 @@ class FrameStore:
         Raises:
             ValueError: a single frame exceeds the byte limit.
         """
+        self.place(memory)
         shapes = self._shapes(memory, length)
         new = {self._open(memory, number, shapes): turn for turn, number in enumerate(numbers)}
         stored = [(frame, new[frame]) for frame in self.frames if frame in new]
@@ -80,6 +86,51 @@ class FrameStore:
         rows = slice(first, first + len(numbers) * length)
         for stack, index in zip(memory.stacks, self._index, strict=True):
             self._copy_stack(stack, index, rows, length, stored)
+
+    @staticmethod
+    def part_of(state: PolicyState) -> PolicyState:
+        """What `state` has contributed to a policy's state."""
+        return {name: value for name, value in state.items() if name.startswith(_OWN)}
+
+    def state(self) -> PolicyState:
+        """Frame numbers, states of each frame, and the index in the order of the frames."""
+        slots = [frame.slot for frame in self.frames]
+        state: PolicyState = {f"{_OWN}_numbers": [frame.number for frame in self.frames]}
+        if self.frames:
+            state[f"{_OWN}_index"] = torch.cat([table[:, slots].cpu() for table in self._index])
+        for turn, frame in enumerate(self.frames):
+            parts = zip(_part_names(turn, len(frame.states)), frame.states, strict=True)
+            state.update(parts)
+        return state
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """Fill an empty store; as `Policy.load_state`."""
+        numbers = frame_numbers(state, f"{_OWN}_numbers")
+        names = [_part_names(turn, 1 + self._quantised) for turn in range(len(numbers))]
+        index = [f"{_OWN}_index"] if numbers else []
+        check_names(state, f"{_OWN}_numbers", *index, *(part for parts in names for part in parts))
+        for slot, (number, parts) in enumerate(zip(numbers, names, strict=True)):
+            self._load_frame(memory, StoredFrame(number, slot, tuple(state[p] for p in parts)))
+        if numbers:
+            keys = memory.stacks[0].keys
+            shape = (memory.num_layers, len(numbers), keys.shape[1] * keys.shape[3])
+            self._index = [checked(index[0], state[index[0]], torch.Size(shape), torch.float32)]
+            self._placed = False
+
+    def place(self, memory: StreamMemory) -> None:
+        """Bring what was loaded to the devices of the layers, and into pinned memory."""
+        if self._placed:
+            return
+        (table,) = self._index
+        self._index = [
+            table[stack.layers.start : stack.layers.stop].to(stack.device)
+            for stack in memory.stacks
+        ]
+        if memory.device.type == "cuda":
+            self.frames = [
+                replace(frame, states=tuple(map(pinned, frame.states))) for frame in self.frames
+            ]
+        self._placed = True
 
     def scores(self, layer: int, query: Tensor) -> Tensor:
         """(F,) fp32: mean key of every frame times the (g * d,) query."""
@@ -96,13 +147,26 @@ class FrameStore:
             ]
             target.copy_(dequantise(Quantised(*parts)) if self._quantised else parts[0])
 
+    def _load_frame(self, memory: StreamMemory, frame: StoredFrame) -> None:
+        length = frame.states[0].shape[3] if frame.states[0].dim() == 5 else 0
+        names = _part_names(frame.slot, len(frame.states))
+        shapes = self._shapes(memory, length)
+        states = tuple(
+            checked(name, part, *form)
+            for name, part, form in zip(names, frame.states, shapes, strict=True)
+        )
+        self.frames.append(replace(frame, states=states))
+        self.host_bytes += self.frames[-1].num_bytes
+        if self._byte_limit is not None and self.host_bytes > self._byte_limit:
+            raise ValueError(f"the archive exceeds its limit of {self._byte_limit} bytes")
+
     def _open(self, memory: StreamMemory, number: int, shapes: Shapes) -> StoredFrame:
         """Room for a frame, not yet filled; it may leave again for later ones of its chunk."""
         needed = sum(shape.numel() * dtype.itemsize for shape, dtype in shapes)
         self._make_room(needed)
-        pinned = memory.device.type == "cuda"
+        is_pinned = memory.device.type == "cuda"
         states = tuple(
-            torch.empty(shape, dtype=dtype, pin_memory=pinned) for shape, dtype in shapes
+            torch.empty(shape, dtype=dtype, pin_memory=is_pinned) for shape, dtype in shapes
         )
         frame = StoredFrame(number, self._take_slot(memory), states)
         self.frames.append(frame)
@@ -190,3 +254,8 @@ def mean_query(queries: Tensor, num_groups: int) -> Tensor:
     num_heads, _, width = queries.shape
     mean = queries.float().mean(dim=1)
     return mean.view(num_groups, num_heads // num_groups, width).sum(dim=1).flatten()
+
+
+def _part_names(turn: int, count: int) -> list[str]:
+    """Names in the state of the tensors of a frame."""
+    return [f"{_OWN}_{turn}_{part}" for part in ("states", "scales")[:count]]

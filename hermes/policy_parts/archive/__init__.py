@@ -1,0 +1,1 @@
+"""What policies need that bring frames back from host memory."""

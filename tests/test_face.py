@@ -370,5 +370,5 @@ def test_a_wrong_policy_is_refused_before_the_weights_are_read(monkeypatch):
 
 def test_an_installation_older_than_its_files_is_named(monkeypatch):
     monkeypatch.setattr("hermes.imports.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match="'inference' is nowhere.*install it again"):
+    with pytest.raises(ImportError, match=r"'inference' is nowhere.*install it again"):
         hermes.open("nano", kv_size=64)

@@ -13,21 +13,25 @@ import argparse
 import ast
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
-from queue import SimpleQueue
 
+import pytest
+import torch  # noqa: F401 - so that a forked process need not import it
+import transformers  # noqa: F401
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("hermes", "inference")
-TESTS = ("tests/test_inference_pretended.py",)
+TESTS = (
+    "tests/test_inference_pretended.py",
+    "tests/test_inference_saved_policies.py::test_states_move_between_devices",
+)
 COPIED = (*PACKAGES, "video", "video_qa", "eval", "scripts", "tests")
 COPIED += ("docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
@@ -55,16 +59,9 @@ def main() -> int:
     args = parser.parse_args()
     removals = [removal for removal in all_removals() if removal.path.startswith(args.only)]
     with tempfile.TemporaryDirectory() as folder:
-        copies: SimpleQueue[Path] = SimpleQueue()
-        for job in range(args.jobs):
-            copies.put(_copy(Path(folder) / str(job)))
-        with ThreadPoolExecutor(args.jobs) as pool:
-            noticed = list(
-                tqdm(pool.map(partial(is_noticed, copies), removals), total=len(removals))
-            )
-    missed = [removal for removal, seen in zip(removals, noticed, strict=True) if not seen]
-    for removal in missed:
-        print(f"not noticed: {removal.path}:{removal.line}: {removal.transfer}")
+        copies = [_copy(Path(folder) / str(job)) for job in range(args.jobs)]
+        noticed = dict(tqdm(_noticed(removals, copies), total=len(removals)))
+    missed = [removal for removal, seen in noticed.items() if not seen]
     print(f"{len(removals)} transfers removed singly, {len(missed)} not noticed")
     for path, reason in LEFT_OUT.items():
         print(f"left out: {path} ({reason})")
@@ -96,21 +93,36 @@ def removals_of(path: str, text: str) -> Iterator[Removal]:
                 yield _without(path, text, keyword, "")
 
 
-def is_noticed(copies: SimpleQueue[Path], removal: Removal) -> bool:
-    """Whether a test fails without the transfer."""
-    copy = copies.get()
-    target = copy / removal.path
-    try:
-        target.write_text(removal.text)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(copy)}
-        done = subprocess.run(
-            command, cwd=copy, env=environment, capture_output=True, text=True, check=False
-        )
-        return done.returncode == 1
-    finally:
-        shutil.copy(ROOT / removal.path, target)
-        copies.put(copy)
+def _noticed(removals: list[Removal], copies: list[Path]) -> Iterator[tuple[Removal, bool]]:
+    """Each removal and whether a test fails without it. Forks from the only thread there is."""
+    waiting, running = list(removals), {}
+    while waiting or running:
+        while waiting and copies:
+            removal, copy = waiting.pop(0), copies.pop()
+            (copy / removal.path).write_text(removal.text)
+            process = get_context("fork").Process(target=_run_tests, args=(copy,))
+            process.start()
+            running[process.sentinel] = process, removal, copy
+        for sentinel in wait(list(running)):
+            process, removal, copy = running.pop(sentinel)  # type: ignore[arg-type]
+            process.join()
+            shutil.copy(ROOT / removal.path, copy / removal.path)
+            copies.append(copy)
+            if process.exitcode == 0:
+                tqdm.write(f"not noticed: {removal.path}:{removal.line}: {removal.transfer}")
+            yield removal, process.exitcode == 1
+
+
+def _run_tests(copy: Path) -> None:
+    """In a forked process, which has the libraries already and none of our packages."""
+    os.chdir(copy)
+    sys.path[:0] = [str(copy), str(copy / "tests")]
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+        options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(copy)]
+        code = pytest.main([*options, *TESTS])
+    os._exit(int(code))
 
 
 def _moves(node: ast.Call) -> bool:

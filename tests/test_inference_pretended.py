@@ -41,6 +41,8 @@ def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)
     recorded = json.loads(RECORD.read_text())["costs"][family][policy][str(num_devices)]
+    hidden = {place for places in seen.places.values() for place in places if place[0] == "index"}
+    assert not hidden, "torch copies host indices without being asked"
     for part, cost in seen.costs.items():
         found = {name: value for name, value in cost._asdict().items() if name != "operators"}
         assert found == {name: recorded[part][name] for name in found}, (

@@ -96,5 +96,5 @@ class QuestionMemory:
         count = torch.arange(num_tokens, device=memory.device)
         widest = self._gapless(first, count.clamp(max=frames - 1), count % length).max() + 1
         for stack in memory.stacks:
-            stack.next_position.copy_(widest.to(stack.device))
+            stack.next_position.copy_(widest)
         memory.measure_positions()

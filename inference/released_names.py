@@ -2,7 +2,7 @@
 
 Everything here is a thin view of the engine, mixed into it: what outside code reads, sets and calls
 beyond `clear_cache`, `encode_init_prompt`, `encode_video_chunk`, `predict_and_compress` and
-`get_video_features`, which are the engine's own. New code uses `inference.stream.Stream`.
+`get_video_features`, which are the engine's own. New code uses `inference.face.stream.Stream`.
 
 Shapes: l layers, g key heads, h query heads, s tokens in memory (prefix included), t text tokens,
 d head width, a position axes.

@@ -104,7 +104,7 @@ def _zip_name(info: zipfile.ZipInfo, path: Path) -> str:
 
 def _tar_members(archive: Archive, stack: ExitStack) -> list[Member]:
     parts = stack.enter_context(Parts(archive.paths))
-    opened = stack.enter_context(tarfile.TarFile(fileobj=parts))  # type: ignore[arg-type]
+    opened = stack.enter_context(tarfile.TarFile(fileobj=parts))
     infos = opened.getmembers()
     for info in infos:
         check_name(info.name, archive.paths[0], _tar_kind(info))

@@ -25,21 +25,17 @@ class VideoCheck:
     unreadable: Sequence[str]
     late: Sequence[str]
 
-    @property
-    def is_fine(self) -> bool:
-        return not (self.missing or self.unreadable or self.late)
-
-    def lines(self) -> list[str]:
-        """All of it as text."""
+    def sections(self) -> list[list[str]]:
+        """All of it as text, a list of lines for each kind of complaint."""
         kinds = {
             "missing videos": self.missing,
             "videos that do not open": self.unreadable,
             "questions after the end of their video": self.late,
         }
-        lines = [f"{self.num_videos:,} videos looked at"]
-        for kind, complaints in kinds.items():
-            lines += [f"{len(complaints):,} {kind}", *(f"  {line}" for line in complaints)]
-        return lines
+        return [
+            [f"  {len(complaints):,} {kind}", *(f"    {line}" for line in complaints)]
+            for kind, complaints in kinds.items()
+        ]
 
 
 def count_lines(name: str, found: Counts, known: Counts | None) -> tuple[list[str], bool]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import PurePosixPath
 
 from video_qa.questions.annotations import Question, Video
 
+ONE_SIDED = "set on one side: "
 VIDEO_FIELDS = ("clip_seconds", "folder_fps", "duration_category")
 
 
@@ -23,6 +25,7 @@ def differences(ours: Sequence[Video], theirs: Sequence[Video]) -> list[str]:
     shared = [name for name in here if name in there]
     for name in shared:
         lines += _differences_of_video(name, here[name], there[name])
+    lines = _one_sided(lines)
     if shared != [name for name in there if name in here]:
         lines.append("the videos come in another order")
     return lines
@@ -81,8 +84,18 @@ def _differing_fields(mine: tuple[Video, Question], other: tuple[Video, Question
     for name, here, there in pairs:
         if here != there:
             spaces = " (spaces only)" if _squeezed(here) == _squeezed(there) else ""
+            if here is None or there is None:
+                yield f"{ONE_SIDED}{name}, {'there' if here is None else 'here'} only"
+                continue
             label = "" if name == "question" else f"{question.question!r}: "
             yield f"{label}{name} {here!r} here, {there!r} there{spaces}"
+
+
+def _one_sided(lines: Sequence[str]) -> list[str]:
+    """The lines, with one for each field that only one side sets, of however many questions."""
+    parts = Counter(line.partition(ONE_SIDED)[2] for line in lines if ONE_SIDED in line)
+    rest = [line for line in lines if ONE_SIDED not in line]
+    return [*(f"{what}: {count:,} questions" for what, count in parts.items()), *rest]
 
 
 def _squeezed(value: object) -> object:

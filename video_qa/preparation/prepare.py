@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from eval.whole_file import write_text
-from video_qa.preparation.check import VideoCheck, check_videos, count_lines, counts_of
+from video_qa.preparation.check import check_videos, count_lines, counts_of
 from video_qa.preparation.compare import differences
 from video_qa.preparation.data_set import (
     Annotation,
@@ -125,15 +125,20 @@ def check(places: Places, report: Report, known_only: bool) -> None:
         known_only: compare counts too (after `prepare` that has been said already).
 
     Raises:
-        AnnotationError: an annotation is not there or cannot be read.
+        PreparationError: an annotation is not there.
+        AnnotationError: it cannot be read.
     """
     for name, known in places.data_set.annotations.items():
         path = places.data_root / name
+        if not path.exists():
+            raise PreparationError(f"no {path} yet; write it with --source FOLDER")
         videos = load_annotations(path)
         if known_only:
             report.say(*_count(path, videos, known))
-        found: VideoCheck = check_videos(videos, places.given_videos, places.data_set.advice)
-        report.say([f"{path}:", *found.lines()], found.is_fine)
+        found = check_videos(videos, places.given_videos, places.data_set.advice)
+        report.say([f"{path}: {found.num_videos:,} videos looked at"])
+        for section in found.sections():
+            report.say(section, is_fine=len(section) == 1)
 
 
 def _count(path: Path, videos: Sequence[Video], known: Counts | None) -> tuple[list[str], bool]:
@@ -154,4 +159,4 @@ def compare(places: Places, other: Path, report: Report) -> None:
     if not lines:
         report.say([f"{head}no difference"])
     else:
-        report.say([f"{head}{len(lines):,} differences", *lines], is_fine=False)
+        report.say([f"{head}{len(lines):,} difference(s)", *lines], is_fine=False)

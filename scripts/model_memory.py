@@ -46,8 +46,8 @@ class Shape:
         return BUFFERS * BYTES * self.num_layers * width * num_tokens
 
 
-QWEN_TOKENS = 128
-"""Per frame of 448 x 448 pixels; two frames share 256."""
+QWEN_TOKENS, QWEN3_TOKENS = 128, 98
+"""Per frame of 448 x 448 pixels; two frames share 256 (28 pixels a side) and 196 (32 pixels)."""
 SHAPES = {
     "llava_ov_0.5b": Shape(893_675_552, 24, 2, 196, head_dim=64),
     "llava_ov_7b": Shape(8_030_807_584, 28, 4, 196),
@@ -55,13 +55,17 @@ SHAPES = {
     "qwen2.5_vl_3b": Shape(3_754_622_976, 36, 2, QWEN_TOKENS),
     "qwen2.5_vl_7b": Shape(8_292_166_656, 28, 4, QWEN_TOKENS),
     "qwen2.5_vl_32b": Shape(33_452_718_336, 64, 8, QWEN_TOKENS),
+    "qwen3_vl_2b": Shape(2_127_532_032, 28, 8, QWEN3_TOKENS),
+    "qwen3_vl_4b": Shape(4_437_815_808, 36, 8, QWEN3_TOKENS),
+    "qwen3_vl_8b": Shape(8_767_123_696, 36, 8, QWEN3_TOKENS),
+    "qwen3_vl_32b": Shape(33_357_390_064, 64, 8, QWEN3_TOKENS),
 }
 
 
 def rows() -> list[str]:
-    """One row per model: weights, stream at each budget, weights and stream."""
+    """One row per model that has a key: weights, stream at each budget, weights and stream."""
     lines = []
-    for key, shape in SHAPES.items():
+    for key, shape in ((key, SHAPES[key]) for key in MODELS if key in SHAPES):
         streams = [shape.stream_bytes(size) for size in KV_SIZES]
         cells = [shape.weight_bytes, *(shape.weight_bytes + stream for stream in streams)]
         gpus = MODELS[key].num_devices

@@ -5,6 +5,7 @@ Nothing of an archive is written before all its members' names are known to be h
 
 from __future__ import annotations
 
+import io
 import shutil
 import stat
 import tarfile
@@ -19,6 +20,8 @@ from typing import IO, Any
 from video_qa.preparation.data_set import DataSet, PreparationError
 from video_qa.preparation.official_files import find_files
 from video_qa.preparation.split_tar import PART, Parts, check_end, check_parts
+
+BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ def _zip_name(info: zipfile.ZipInfo, path: Path) -> str:
 
 
 def _tar_members(archive: Archive, stack: ExitStack) -> list[Member]:
-    parts = stack.enter_context(Parts(archive.paths))
+    # Buffered, because a raw read ends where a part ends, which tarfile takes for the end.
+    parts = stack.enter_context(io.BufferedReader(Parts(archive.paths), BUFFER_BYTES))
     opened = stack.enter_context(tarfile.TarFile(fileobj=parts))
     infos = opened.getmembers()
     for info in infos:

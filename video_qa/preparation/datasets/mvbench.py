@@ -48,7 +48,8 @@ FOLDERS = {
 """Task -> folder of its videos."""
 OTHER_NAMES = {"nturgbd_convert": ("nturgbd",)}
 SUFFIXES = (".mp4", ".avi", ".webm", ".mkv")
-VIDEO = re.compile(rf".*?/((?:{'|'.join(sorted({f.split('/')[0] for f in FOLDERS.values()}))})/.+)")
+KNOWN_FOLDERS = sorted({*FOLDERS.values(), *(name for o in OTHER_NAMES.values() for name in o)})
+VIDEO = re.compile(rf".*/((?:{'|'.join(map(re.escape, KNOWN_FOLDERS))})/.+)")
 NTU = "deleted upstream: ask for NTU RGB+D at rose1.ntu.edu.sg/dataset/actionRecognition"
 
 

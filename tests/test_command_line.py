@@ -13,6 +13,7 @@ import hermes
 from hermes.policy_text import POLICY_NAMES
 from hermes_cli.main import COMMANDS, main
 from inference.models import MODELS
+from video_qa.preparation.datasets import DATA_SETS
 from video_qa.questions.benchmarks import DATASETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,9 +38,10 @@ for line in ARGUMENTS:
 LISTED = {
     "--help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS, *COMMANDS),
     "run --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS, "usage: hermes run"),
+    "prepare --help": (*DATA_SETS, "usage: hermes prepare", "--skip_malformed"),
     "compare --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS),
     "inspect --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, "usage: hermes inspect"),
-    "eval --help": ("general", "videomme", "egoschema", "words", "open_ended"),
+    "eval --help": ("general", "ovo_forward", "videomme", "egoschema", "words", "open_ended"),
     "eval general --help": ("usage: hermes eval general", "--results_path"),
     "eval open_ended --help": ("usage: hermes eval open_ended", "--judge_model"),
     "demo --help": ("usage: hermes demo", "--num_streams"),

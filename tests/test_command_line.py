@@ -13,7 +13,6 @@ import hermes
 from hermes.policy_text import POLICY_NAMES
 from hermes_cli.main import COMMANDS, main
 from inference.models import MODELS
-from video_qa.preparation.datasets import DATA_SETS
 from video_qa.questions.benchmarks import DATASETS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +37,7 @@ for line in ARGUMENTS:
 LISTED = {
     "--help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS, *COMMANDS),
     "run --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS, "usage: hermes run"),
-    "prepare --help": (*DATA_SETS, "usage: hermes prepare", "--skip_malformed"),
+    "prepare --help": ("streamingbench", "trace", "usage: hermes prepare", "--skip_malformed"),
     "compare --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, *DATASETS),
     "inspect --help": (*MODELS, *POLICY_NAMES, *hermes.PROFILES, "usage: hermes inspect"),
     "eval --help": ("general", "ovo_forward", "videomme", "egoschema", "words", "open_ended"),
@@ -81,6 +80,8 @@ def test_the_names_known_without_torch_are_the_registrys():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_subcommand_is_the_program_of_the_release(name, monkeypatch):
+    if name == "prepare":  # reads what others wrote
+        pytest.importorskip("pydantic")
     called = []
     module = import_module(COMMANDS[name].module)
     monkeypatch.setattr(module, "main", lambda argv, prog: called.append((argv, prog)) or 7)

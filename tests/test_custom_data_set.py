@@ -45,6 +45,7 @@ def test_questions_of_both_kinds(tmp_path):
     assert rows["answer"].tolist()[1] == "so"
     assert metrics(folder)["general"]["n"] == 2 and metrics(folder)["words"]["n"] == 2
     assert metrics(folder)["general"]["benchmark"] == "General"
+    assert [metrics(folder)[name]["num_error_rows"] for name in ("general", "words")] == [0, 0]
     assert run(tmp_path, [talk, [OPEN]], "--only_eval") == 0
     config = json.loads((folder / "config.json").read_text())
     assert config["dataset"] == "custom" and config["settings"]["streaming"] is True

@@ -19,6 +19,7 @@ REPLIES = [
     ("REC", "1 or 2", "12", True, False),
     ("REC", "They did it 3 times", "2", False, False),
     ("REC", "two", "2", False, False),
+    ("REC", "2 or 3", "2", False, False),
     ("REC", "012", "12", False, True),
     ("REC", "", "0", False, False),
     ("SSR", "Yes", "Yes", True, True),

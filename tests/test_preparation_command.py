@@ -18,11 +18,13 @@ pytest.importorskip("av")
 pytest.importorskip("pydantic")
 from videos import numbered_frames, write_video
 
+from video_qa.preparation.check import check_videos
 from video_qa.preparation.command import main
 from video_qa.preparation.compare import differences
 from video_qa.preparation.data_set import Counts
 from video_qa.preparation.datasets import DATA_SETS, streamingbench
 from video_qa.questions.annotation_file import load_annotations
+from video_qa.questions.annotations import Question, Video
 from video_qa.questions.benchmarks import DATASETS
 
 ROOT = Path(__file__).parents[1]
@@ -107,6 +109,9 @@ def test_videos_that_lie_elsewhere_are_used_where_they_are(tmp_path, official, v
     (first, _) = load_annotations(tmp_path / "data" / NAME)
     assert first.video_path == str(tmp_path / "elsewhere/sample_1_real.mp4")
     assert not (tmp_path / "data/streamingbench/videos").exists()
+    path.unlink()
+    assert prepare(tmp_path, f"--source={official}", f"--videos={tmp_path / 'elsewhere'}") == 1
+    assert not path.exists(), "nothing is unpacked into a folder of the user's"
 
 
 def test_a_partial_download_names_the_missing_videos(tmp_path, official, capsys):
@@ -236,9 +241,14 @@ def _other_answer(entry: dict[str, Any]) -> dict[str, str]:
     return {"answer": next(text for text in asked["choices"] if text != asked["answer"])}
 
 
+def _new_question() -> dict[str, Any]:
+    return {"question": "new?", "choices": ["x", "y"], "answer": "x"}
+
+
 CHANGES = {
     "answer": ("answer ", lambda e: e["conversations"][0].update(_other_answer(e))),
     "gone": ("only here", lambda e: e["conversations"].pop()),
+    "came": ("only there: 'new?'", lambda e: e["conversations"].append(_new_question())),
     "moved": ("only here: video", lambda e: e.update(video_path="/data/x/videos/new.mp4")),
     "clip": ("clip_seconds, there only: ", lambda e: e.update(clip=[0, 1.5])),
 }
@@ -260,6 +270,15 @@ def test_real_entries_compared(tmp_path, change):
     found = differences(load_annotations(ours), load_annotations(theirs))
     assert any(said in line for line in found)
     assert all(Path(e["video_path"]).name not in line for e in entries[:7] for line in found)
+
+
+def test_missing_videos_of_a_deleted_archive_say_whom_to_ask():
+    asked = (Question("q", "a"),)
+    names = ("nturgbd_convert/S010.mp4", "ssv2_video/1.webm")
+    videos = [Video(i, i, f"data/mvbench/videos/{name}", asked) for i, name in enumerate(names)]
+    found = check_videos(videos, None, DATA_SETS["mvbench"].advice)
+    assert "deleted upstream" in found.missing[0] and "rose1.ntu.edu.sg" in found.missing[0]
+    assert found.missing[1] == videos[1].video_path
 
 
 def test_arrays_and_folders_are_opened_too(tmp_path, capsys):

@@ -43,7 +43,7 @@ def write_results_csv(
     Raises:
         OSError: the disk refuses.
     """
-    kind = kind or _kind_of(videos)
+    kind = kind or kind_of(videos)
     shared = len({video.video_path for video in videos}) < len(videos)
     rows = [
         _row(video, question, predictions[video.index, i], kind)
@@ -67,7 +67,8 @@ def kinds_in(path: Path) -> list[str]:
     return [kind for kind, is_there in found.items() if is_there]
 
 
-def _kind_of(videos: Sequence[Video]) -> str:
+def kind_of(videos: Sequence[Video]) -> str:
+    """The kind whose columns a table of these questions has."""
     has_choices = any(q.choices is not None for video in videos for q in video.questions)
     return MULTIPLE_CHOICE if has_choices else OPEN_ENDED
 

@@ -20,7 +20,7 @@ from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.prediction import Key
 from video_qa.results.predictions import PredictionLog, answer_texts, read_predictions
-from video_qa.results.results_csv import write_results_csv
+from video_qa.results.results_csv import kind_of, write_results_csv
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import (
     PREDICTIONS_FILE,
@@ -84,7 +84,7 @@ def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namesp
         _answer_videos(vqa, unfinished(mine, answered), answered, own)
         write_text(engine_path, json.dumps(model.describe()))
     predictions = read_predictions([merged, own], run_id)
-    write_results_csv(folder / f"{stem}.csv", mine, predictions, kind)
+    write_results_csv(folder / f"{stem}.csv", mine, predictions, kind or kind_of(videos))
     return SOME_QUESTIONS_FAILED if unfinished(mine, answer_texts(predictions)) else 0
 
 

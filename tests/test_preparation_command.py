@@ -174,7 +174,7 @@ def test_a_stranger_in_the_annotation_is_refused(tmp_path, official, capsys):
         (("--source={empty}",), "no questions_real_stream.json or .* it holds nothing. Is this"),
         (("--source={none}",), "is not a folder"),
         (("--source={official}", "--videos={none}"), "--videos .* is not a folder"),
-        (("--check",), "no .*streamingbench_realtime.json yet; write it with --source"),
+        (("--check",), "no .*streamingbench_realtime.json; give --source"),
         (("--compare={none}",), "no annotation file at"),
     ],
 )
@@ -270,6 +270,19 @@ def test_real_entries_compared(tmp_path, change):
     found = differences(load_annotations(ours), load_annotations(theirs))
     assert any(said in line for line in found)
     assert all(Path(e["video_path"]).name not in line for e in entries[:7] for line in found)
+
+
+def test_answers_that_are_not_public_leave_the_submission(tmp_path, capsys):
+    options = {f"option {i}": f"does {i}" for i in range(5)}
+    (tmp_path / "ego").mkdir()
+    record = [{"q_uid": "u", "question": "why?", **options}]
+    (tmp_path / "ego/questions.json").write_text(json.dumps(record))
+    assert prepare(tmp_path, f"--source={tmp_path / 'ego'}", dataset="egoschema") == 1
+    said = capsys.readouterr().out
+    assert "0 of 1 answers are public" in said and "!!! no " in said and "egoschema_subset" in said
+    assert (
+        load_annotations(tmp_path / "data/egoschema/egoschema.json")[0].questions[0].answer is None
+    )
 
 
 def test_missing_videos_of_a_deleted_archive_say_whom_to_ask():

@@ -65,6 +65,13 @@ def below(path: str, where: str) -> str:
     return PurePosixPath(text).as_posix()
 
 
+def video_member(member: str, *suffixes: str) -> PurePosixPath | None:
+    """An archive's member as a path if it is a video; None for other files and macOS's shadows."""
+    path = PurePosixPath(member)
+    is_video = path.suffix.lower() in suffixes and "__MACOSX" not in path.parts
+    return path if is_video else None
+
+
 def listed(text: str, where: str) -> list[str]:
     """A list that a CSV cell holds, as JSON or as Python writes it. Raises ValueError."""
     for read in (json.loads, ast.literal_eval):

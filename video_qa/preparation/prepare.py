@@ -125,13 +125,17 @@ def check(places: Places, report: Report, known_only: bool) -> None:
         known_only: compare counts too (after `prepare` that has been said already).
 
     Raises:
-        PreparationError: an annotation is not there.
+        PreparationError: there is none.
         AnnotationError: it cannot be read.
     """
+    paths = {name: places.data_root / name for name in places.data_set.annotations}
+    if not any(path.exists() for path in paths.values()):
+        raise PreparationError(f"no {' or '.join(map(str, paths.values()))}; give --source FOLDER")
     for name, known in places.data_set.annotations.items():
-        path = places.data_root / name
+        path = paths[name]
         if not path.exists():
-            raise PreparationError(f"no {path} yet; write it with --source FOLDER")
+            report.say([f"!!! no {path}"], is_fine=False)
+            continue
         videos = load_annotations(path)
         if known_only:
             report.say(*_count(path, videos, known))

@@ -19,7 +19,13 @@ from video_qa.preparation.official_files import (
     read_object,
     read_records,
 )
-from video_qa.preparation.official_values import below, listed, numbered, without_letters
+from video_qa.preparation.official_values import (
+    below,
+    listed,
+    numbered,
+    video_member,
+    without_letters,
+)
 
 ANNOTATION = "egoschema/egoschema.json"
 SUBSET = "egoschema/egoschema_subset.json"
@@ -104,9 +110,8 @@ def _entry(name: str, question: str, options: Any, answer: int | None, where: st
 
 def place(member: str) -> str | None:
     """Videos lie side by side."""
-    path = Path(member)
-    is_video = path.suffix == ".mp4" and "__MACOSX" not in path.parts
-    return path.name if is_video else None
+    path = video_member(member, ".mp4")
+    return path.name if path else None
 
 
 EGOSCHEMA = DataSet(

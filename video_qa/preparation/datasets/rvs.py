@@ -25,6 +25,7 @@ from video_qa.preparation.data_set import (
     PreparationError,
 )
 from video_qa.preparation.official_files import find_file, find_files, read_records
+from video_qa.preparation.official_values import video_member
 
 ORIGINAL = ("rvs_ego.json", "rvs_movie.json", "test_qa_*.json")
 
@@ -80,8 +81,8 @@ def _entry(record: Any, where: str) -> Entry:
 
 def place(member: str) -> str | None:
     """Videos lie side by side."""
-    path = Path(member)
-    return path.name if path.suffix in (".mp4", ".npy") and "__MACOSX" not in path.parts else None
+    path = video_member(member, ".mp4", ".npy")
+    return path.name if path else None
 
 
 def _data_set(file: str, known: Counts, archives: tuple[str, ...]) -> DataSet:

@@ -23,6 +23,7 @@ from video_qa.preparation.official_values import (
     chosen,
     listed,
     stamp_seconds,
+    video_member,
     without_letters,
 )
 
@@ -145,10 +146,9 @@ def _note_once(findings: Findings, note: str) -> None:
 
 def place(member: str) -> str | None:
     """`.../sample_N/video.mp4` becomes `sample_N_real.mp4`."""
-    path = Path(member)
-    is_video = SAMPLE.fullmatch(path.parent.name) and path.suffix == ".mp4"
-    is_ours = is_video and "__MACOSX" not in path.parts
-    return f"{path.parent.name}_real.mp4" if is_ours else None
+    path = video_member(member, ".mp4")
+    is_ours = path is not None and SAMPLE.fullmatch(path.parent.name)
+    return f"{path.parent.name}_real.mp4" if path and is_ours else None
 
 
 STREAMINGBENCH = DataSet(

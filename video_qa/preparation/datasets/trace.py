@@ -17,7 +17,7 @@ from video_qa.json_input.checks import Checked, Number, Text, check
 from video_qa.preparation.data_set import Annotation, Counts, DataSet, Entry, Findings
 from video_qa.preparation.datasets.streamingbench import SAMPLE
 from video_qa.preparation.official_files import find_file, read_records
-from video_qa.preparation.official_values import below, chosen, without_letters
+from video_qa.preparation.official_values import below, chosen, video_member, without_letters
 
 ANNOTATION = "trace/trace_qa.json"
 KNOWN = Counts(833, 833)
@@ -80,8 +80,8 @@ def _video(path: str, videos: Path) -> str:
 
 def place(member: str) -> str | None:
     """`Anomaly Context Understanding_1-25/sample_3/video.mp4`: the category is in the name."""
-    path = Path(member)
-    if not SAMPLE.fullmatch(path.parent.name) or path.suffix != ".mp4" or "__MACOSX" in path.parts:
+    path = video_member(member, ".mp4")
+    if path is None or not SAMPLE.fullmatch(path.parent.name):
         return None
     category = NUMBERS.sub("", path.parent.parent.name).replace(" ", "_")
     if category == "Real-Time_Visual_Understanding":

@@ -9,7 +9,13 @@ from typing import Any
 from video_qa.json_input.checks import Checked, Text, check
 from video_qa.preparation.data_set import Annotation, Counts, DataSet, Entry, Findings
 from video_qa.preparation.official_files import find_file, read_records
-from video_qa.preparation.official_values import below, chosen, listed, without_letters
+from video_qa.preparation.official_values import (
+    below,
+    chosen,
+    listed,
+    video_member,
+    without_letters,
+)
 
 ANNOTATION = "videomme/videomme.json"
 KNOWN = Counts(900, 2700)
@@ -62,8 +68,8 @@ def _row(record: Any, where: str) -> Entry:
 
 def place(member: str) -> str | None:
     """`data/fFjv93ACGo8.mp4` becomes `fFjv93ACGo8.mp4`."""
-    path = Path(member)
-    return f"{path.stem}.mp4" if path.suffix.lower() == ".mp4" else None
+    path = video_member(member, ".mp4")
+    return f"{path.stem}.mp4" if path else None
 
 
 VIDEOMME = DataSet(

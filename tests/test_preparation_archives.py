@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shutil
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -116,6 +117,21 @@ def test_a_full_disk_is_named_and_the_next_call_goes_on(tmp_path, kind, monkeypa
     done = unpack(data_set(), tmp_path / "in", tmp_path / "out")
     assert (done.num_written, done.num_there) == (2, 1)
     assert len(contents(tmp_path / "out")) == 3
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stderr", [Terminal, io.StringIO])
+def test_a_terminal_sees_a_bar_in_bytes_and_a_log_does_not(tmp_path, monkeypatch, stderr):
+    write_zip(tmp_path / "in")
+    monkeypatch.setattr("sys.stderr", stderr())
+    unpack(data_set(), tmp_path / "in", tmp_path / "out")
+    shown = sys.stderr.getvalue()
+    assert ("x: 100%" in shown and "13.5k/13.5k" in shown) is (stderr is Terminal)
+    assert shown == "" or stderr is Terminal
 
 
 def test_what_a_kill_left_is_removed_and_a_cut_video_written_anew(tmp_path):

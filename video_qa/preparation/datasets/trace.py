@@ -93,7 +93,7 @@ TRACE = DataSet(
     convert,
     {ANNOTATION: KNOWN},
     source="hub omlab/trace-bench or github.com/om-ai-lab/trace-bench, data/releases/v1.1.0",
-    archives=("*Understanding*.zip",),
+    archives=("*.zip",),
     place=place,
     advice={
         "ovobench/": "prepare ovobench first",

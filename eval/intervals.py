@@ -102,7 +102,7 @@ def stratified_mean(
     mean = sum(weight * float(stratum_means[name]) for name, weight in stratum_weights.items())
     deviations = row_weights * (values - by_stratum.transform("mean"))
     cluster_sums = deviations.groupby(clusters).sum().to_numpy()
-    low, high = interval(mean, cluster_sums, 1 / float(row_weights @ row_weights))
+    low, high = interval(mean, cluster_sums, 1 / float(np.square(row_weights).sum()))
     return Estimate(mean, low, high, len(values), len(cluster_sums))
 
 

@@ -23,15 +23,16 @@ ROOT = Path(__file__).parents[1]
 SBATCH = """#!/bin/bash
 cp "$1" {folder}/submitted.sh
 [ -z "$REFUSE" ] || { echo "sbatch: error: invalid partition" >&2; exit 1; }
-echo "Submitted batch job 77"
+job=$(cat {folder}/job.txt 2> /dev/null || echo 77)
+echo "Submitted batch job $job"
 if grep -q "^#SBATCH --array=" "$1"; then
     for i in 0 1; do
         [ -e {folder}/skip$i ] && continue
-        SLURM_JOB_ID=$((80 + i)) SLURM_ARRAY_JOB_ID=77 SLURM_ARRAY_TASK_ID=$i \\
+        SLURM_JOB_ID=$((80 + i)) SLURM_ARRAY_JOB_ID=$job SLURM_ARRAY_TASK_ID=$i \\
             setsid bash "$1" > /dev/null 2>&1 &
     done
 else
-    SLURM_JOB_ID=77 setsid bash "$1" > /dev/null 2>&1 &
+    SLURM_JOB_ID=$job setsid bash "$1" > /dev/null 2>&1 &
 fi
 """
 SRUN = """#!/bin/bash
@@ -111,7 +112,8 @@ def test_the_runner_may_be_left_and_come_back(
     with (tmp_path / "said.txt").open("w") as file:  # a pipe would stay open as long as the job
         runner = subprocess.Popen(script, cwd=tmp_path, stdout=file, stderr=file)
     try:
-        wait_for(tmp_path / "hold.done")
+        for written in ("hold.done", "out/slurm.json", "out/2_1.jsonl"):
+            wait_for(tmp_path / written)
         runner.send_signal(signal.SIGINT)
         assert runner.wait(30) == 130
     finally:
@@ -175,6 +177,7 @@ def test_a_task_that_ends_without_a_word_is_reported_and_continued(
     assert "FAILED: worker 2_1 ended as CANCELLED by 0: it wrote nothing" in said
     assert len(rows(slurm / "out/predictions.jsonl")) == 1
     (slurm / "skip1").unlink()
+    (slurm / "job.txt").write_text("91")
     assert main(command(slurm, anno_path)) == 0
     assert asked(slurm).total() == 6 + 1
     check_rows(slurm, anno_path)

@@ -126,13 +126,18 @@ def follow(workers: Sequence[Worker], bar: tqdm[Any], poll_seconds: float) -> li
     return [complaint for worker in workers if (complaint := worker.complaint()) is not None]
 
 
+def log_size(task: WorkerTask) -> int:
+    """Bytes that earlier runs left in the worker's log."""
+    return task.log_path.stat().st_size if task.log_path.exists() else 0
+
+
 @contextmanager
 def _started(tasks: Sequence[WorkerTask], lock_descriptor: int) -> Iterator[list[Worker]]:
     processes: list[subprocess.Popen[bytes]] = []
     workers: list[Worker] = []
     try:
         for task in tasks:
-            log_start_bytes = task.log_path.stat().st_size if task.log_path.exists() else 0
+            log_start_bytes = log_size(task)
             processes.append(_start(task, lock_descriptor))
             workers.append(Worker(task, processes[-1].poll, log_start_bytes))
         yield workers

@@ -20,7 +20,7 @@ from video_qa.launchers.on_slurm.job_script import (
 )
 from video_qa.launchers.on_slurm.submitted import Ending, polls_of
 from video_qa.runner.devices import CPU, DeviceError, WorkerDevice
-from video_qa.runner.worker_pool import Worker, WorkerTask, follow, question_bar
+from video_qa.runner.worker_pool import Worker, WorkerTask, follow, log_size, question_bar
 
 POLL_SECONDS = 1.0
 """Of files only; submitit asks Slurm itself every few minutes."""
@@ -68,9 +68,13 @@ class SlurmLauncher:
     def run(self, work: Work) -> list[str]:
         folders = list(dict.fromkeys([work.folder, *work.runs.values()]))
         marker = self._marker
+        sizes = [0 if marker else log_size(task) for task in work.tasks]
         marker, polls = (marker, polls_of(marker)) if marker else self._submit(work, folders)
         self._marker = marker
-        workers = [Worker(task, poll) for task, poll in zip(work.tasks, polls, strict=True)]
+        workers = [
+            Worker(task, poll, size)
+            for task, poll, size in zip(work.tasks, polls, sizes, strict=True)
+        ]
         try:
             with question_bar(work.num_questions, work.num_answered) as bar:
                 complaints = follow(workers, bar, POLL_SECONDS)
@@ -96,6 +100,8 @@ class SlurmLauncher:
             LauncherError: there is no Slurm, or it refuses the job.
         """
         kind = self._options.executor
+        for path in self._submitit_folder.glob("*.pkl"):  # of jobs that are collected
+            path.unlink()
         executor = make_executor(kind, self._submitit_folder, self._parameters())
         JobMarker(str(self._submitit_folder), kind, ()).write(folders)
         try:

@@ -281,6 +281,28 @@ def test_what_the_cluster_has_no_room_for_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_there_is_a_worker_per_gpu_on_each_node_that_has_enough(cluster: LocalCluster) -> None:
+    from video_qa.launchers.launcher import LauncherError
+    from video_qa.launchers.on_ray.ray_launcher import open_ray
+
+    nodes = [cluster.cluster.add_node(num_cpus=4, num_gpus=number) for number in (3, 1)]
+    try:
+        with open_ray(cluster.cluster.address, 1) as launcher:
+            assert launcher.devices("cpu", 1)[0].name == "cpu"
+            assert launcher.num_workers(None) == NUM_NODES + 4 + 4
+            assert launcher.devices(None, 1)[0].name == "cuda"
+            assert launcher.num_workers(None) == 3 + 1 and launcher.num_workers(2) == 2
+            launcher.devices("cuda", 2)  # which a model may need
+            assert launcher.num_workers(None) == 1
+            with pytest.raises(
+                LauncherError, match=r"2 worker\(s\) of 2 GPU.*room for 1 .*: 3 GPUs"
+            ):
+                launcher.num_workers(2)
+    finally:
+        for node in nodes:
+            cluster.cluster.remove_node(node)
+
+
 def test_an_address_without_a_cluster_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ class SlurmLauncher:
 
     def __init__(self, options: SlurmOptions, home: Path) -> None:
         """Raises LauncherError: --attach, but nothing to attach to."""
+        # Where accounting is off it would say so again and again.
+        logging.getLogger("submitit").setLevel(logging.ERROR)
         self._options, self._home = options, home.absolute()
         self._submitit_folder = self._home / "logs" / "slurm"
         self._num_gpus = 0

@@ -18,9 +18,10 @@ from reproduction.runs import Run, runs_of
 from reproduction.side_by_side import Cell, side_by_side
 from video_qa.run_infer import main as run_infer
 from video_qa.runner.termination import exit_code
+from video_qa.settings.pixel_presets import pixels
 
 PASSED_ON = (
-    *("num_chunks", "devices", "video_root", "results_root", "limit", "max_pixels"),
+    *("num_chunks", "devices", "video_root", "results_root", "limit"),
     *("judge_model", "base_url", "dtype", "profile"),
 )
 EPILOG = "What is passed on to video_qa/run_infer.py is explained by its --help."
@@ -121,7 +122,7 @@ def _chosen(table: PublishedTable, arguments: argparse.Namespace) -> list[Publis
 
 
 def _shared(arguments: argparse.Namespace) -> list[str]:
-    given = {name: getattr(arguments, name) for name in PASSED_ON}
+    given = {name: getattr(arguments, name) for name in (*PASSED_ON, "max_pixels")}
     shared = [f"--{name}={value}" for name, value in given.items() if value is not None]
     own = nano.arguments() if arguments.table == "nano" else []
     return [*own, *shared, *(["--skip_judge"] if arguments.skip_judge else [])]
@@ -145,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--out", type=Path, default=Path("results/tables"), help="default: %(default)s")
     add("--store", action="store_true", help="nano: make what was measured the stored numbers")
     add("--skip_judge", action="store_true", help="passed on: open answers are not judged now")
+    add("--max_pixels", type=pixels, help="passed on, and part of the estimate")
     for name in PASSED_ON:
         add(f"--{name}", help="passed on")
     return parser

@@ -36,6 +36,7 @@ class QuestionEntry(Checked):
     end_time: Number | None = None
     task: Text | None = None
     question_type: Text | None = None
+    required_ability: Characters | None = None
 
     @field_validator("choices")
     @classmethod
@@ -68,6 +69,7 @@ class QuestionEntry(Checked):
             choices=None if self.choices is None else tuple(self.choices),
             end_time_seconds=self.end_time,
             task=self.task or self.question_type or video_task,
+            required_ability=self.required_ability or None,
         )
 
 

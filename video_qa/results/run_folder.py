@@ -29,6 +29,7 @@ REPORTS = (
     "eval_results.txt",
     "eval_results_videomme.txt",
     "eval_results_words.txt",
+    "eval_results_judge_free.txt",
     "submission.csv",
     "results.json",
 )

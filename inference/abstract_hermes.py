@@ -259,9 +259,9 @@ class AbstractHermes(ReleasedNames, ABC):
         self, chunk: VisualChunk, num_frames: int, times_seconds: Sequence[float] | Tensor
     ) -> None:
         memory = self.memory
-        if self.policy.evicts and not chunk.fits(self.config.kv_size) and not self._warned:
+        if self.policy.evicts and not chunk.fits(min(self.policy.budgets)) and not self._warned:
             self._warned = True
-            chunk.warn_oversized(num_frames, self.config.kv_size)
+            chunk.warn_oversized(num_frames, min(self.policy.budgets))
         ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
         origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
         observer = self.policy.observer(memory, chunk.placement.num_tokens)
@@ -401,7 +401,10 @@ class AbstractHermes(ReleasedNames, ABC):
             self.decoder.devices,
             text.num_key_value_heads,
             head_dim,
-            prefix + self.config.kv_size + largest_chunk + TEXT_RESERVE_TOKENS,
+            [
+                prefix + budget + largest_chunk + TEXT_RESERVE_TOKENS
+                for budget in self.policy.budgets
+            ],
             self.dtype,
             self.decoder.angles,
             self.rule.num_axes,

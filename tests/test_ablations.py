@@ -38,7 +38,8 @@ CHANGES = {
     "smoothing=[0.5,0.3,0.4]": {"sensory smoothing"},
     "smoothing=[0.1,0.5,0.4]": {"working smoothing"},
     "smoothing=[0.1,0.3,0]": {"long_term smoothing"},
-    "summary=none": {"folding"},
+    "summary=none": {"folding", "long_term budget"},
+    "budget_weights=[2,1,1]": {"sensory budget", "working budget", "long_term budget"},
     "guidance_prompts=describe": {"working texts", "long_term texts"},
 }
 """Setting -> the facets of a policy in which it differs from the default; of all others not one."""
@@ -71,6 +72,7 @@ def _facets(policy: Hermes, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     for band in Band:
         own = [layer for layer in range(NUM_LAYERS) if usual.band(layer) is band]
         name = band.name.lower()
+        facets[f"{name} budget"] = [policy.capacity(layer) for layer in own]
         facets[f"{name} scores"] = scores[own].tolist()
         facets[f"{name} texts"] = [texts.get(policy.guidance(layer) or "") for layer in own]
         facets[f"{name} smoothing"] = [
@@ -85,7 +87,8 @@ def test_a_setting_changes_what_it_names_and_nothing_else(setting, monkeypatch):
     changed = {name for name in usual if usual[name] != other[name]}
     allowed = CHANGES[setting]
     if "bands" in allowed:  # a layer that changes its band changes with it in every respect
-        allowed = allowed | {name for name in changed if name.split()[-1] in ("smoothing", "texts")}
+        of_a_band = ("smoothing", "texts", "budget")
+        allowed = allowed | {name for name in changed if name.split()[-1] in of_a_band}
     assert changed == allowed
 
 
@@ -110,8 +113,8 @@ def test_every_field_is_an_option_of_a_policys_text():
     fields = {
         name for setting in CHANGES for name, *_ in (p.split("=") for p in setting.split(":"))
     }
-    fields |= {"reindex", "use_history", "probe", "reindex_margin", "seed", "band_budgets"}
-    assert fields - {"band_budgets"} <= set(memory_fields())
+    fields |= {"reindex", "use_history", "probe", "reindex_margin", "seed"}
+    assert fields <= set(memory_fields())
 
 
 def test_lists_in_a_policys_text_survive_the_commas_between_policies():

@@ -120,8 +120,7 @@ def test_every_run_is_one_that_the_runner_accepts():
             continue
         for run in runs_of(table, table.rows):
             assert run.model in MODELS or run.model.startswith("qwen3_vl")
-            if "band_budgets" not in run.policy:
-                check_policy(run.policy)
+            check_policy(run.policy)
             assert f"kv{run.kv_size}" in run.folder().name
 
 
@@ -131,7 +130,7 @@ def test_every_ablation_has_a_row_in_the_nano_table():
     assert {
         *("smoothing", "summary", "reindex", "probe", "profile", "guidance_prompts"),
         *("use_history", "sensory_ratio", "long_term_ratio", "working_decay"),
-        "working_recency_weight",
+        *("working_recency_weight", "budget_weights"),
     } <= fields
     assert {row.chunk_frames for row in rows} == {8, 16}
     assert len({row.kv_size for row in rows}) == 3

@@ -7,10 +7,14 @@ from typing import Any
 from eval.files import merge_metrics, read_json_object
 
 SECTION = "protocol"
-_SETTINGS = ("policy", "profile", "kv_size", "sample_fps", "sampling", "chunk_frames")
-_SETTINGS += ("max_pixels", "max_new_tokens", "late_questions", "weights")
-_ENGINE = ("reindex", "tokens_per_frame", "horizon_seconds", "prompts_hash", "guidance_prompts")
-_ENGINE += ("guidance_hash", "use_history", "dtype", "attn")
+_SETTINGS = (
+    *("policy", "profile", "kv_size", "sample_fps", "sampling", "chunk_frames"),
+    *("max_pixels", "max_new_tokens", "late_questions", "weights"),
+)
+_ENGINE = (
+    *("reindex", "tokens_per_frame", "horizon_seconds", "prompts_hash", "guidance_prompts"),
+    *("guidance_hash", "use_history", "dtype", "attn"),
+)
 
 
 def protocol_beside(results_path: Path) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def _line(cell: Cell) -> list[str]:
         cell.column,
         "" if cell.paper is None else f"{cell.paper:g}",
         "" if ours is None else f"{ours.value:.2f}",
-        "" if cell.difference is None else f"{cell.difference:+.2f}",
+        "" if cell.difference is None else f"{round(cell.difference, 2) + 0.0:+.2f}",  # no -0.00
         interval,
         "" if ours is None or ours.n is None else f"{ours.n:,}",
         cell.mark,

@@ -28,7 +28,7 @@ PRINTED = {
     "eval_multiple_choice.py": "over 2 videos",
     "compare.py": "Report: results/nano/nanostream/comparison-fps1/report.html",
     PAGE: "Memory page: results/inspect/memory.html",
-    "reproduce.py": "about 11.9 hours of one h200 or more",
+    "reproduce.py": "12 runs, about ",
     "replay_golden.py": "ok   qwen_lazy_kv40_seed0.npz: 6 steps, kept exact",
 }
 """What a command's output must contain."""

@@ -1,12 +1,12 @@
-r"""Evaluate multiple-choice results, and open answers without a judge.
+"""Evaluate multiple-choice results, and open answers without a judge.
 
-    python eval/eval_multiple_choice.py \
-        {general|videomme|egoschema|words|judge_free} --results_path FILE
+    python eval/eval_multiple_choice.py SUBCOMMAND --results_path FILE
 
+SUBCOMMAND is general, ovo_forward, videomme, egoschema, words or judge_free.
 Prints the report and writes it beside the results: eval_results.txt (general),
-eval_results_videomme.txt (videomme), eval_results_words.txt (words), submission.csv (egoschema),
-eval_results_judge_free.txt (judge_free); the numbers of each subcommand go to its own section of
-metrics.json, and under which protocol they were made to the section `protocol`. Runs no model.
+eval_results_NAME.txt (ovo_forward, videomme, words, judge_free), submission.csv (egoschema); the
+numbers of each subcommand go to its own section of metrics.json, and under which protocol they were
+made to the section `protocol`. Runs no model.
 """
 
 import argparse
@@ -20,6 +20,7 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
 from eval.files import merge_metrics
 from eval.multiple_choice.egoschema import evaluate_egoschema
 from eval.multiple_choice.general import evaluate_general, evaluate_words
+from eval.multiple_choice.ovo_forward import evaluate_ovo_forward
 from eval.multiple_choice.reports import Report
 from eval.multiple_choice.videomme import evaluate_videomme
 from eval.open_ended.judge_free import evaluate_judge_free
@@ -30,6 +31,10 @@ from eval.whole_file import write_text
 SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     "general": (evaluate_general, "accuracy overall, per task and per category"),
     "egoschema": (evaluate_egoschema, "write submission.csv for the EgoSchema server"),
+    "ovo_forward": (
+        evaluate_ovo_forward,
+        "forward track of OVO-Bench, official and strict, and the average of its three tracks",
+    ),
     "videomme": (evaluate_videomme, "accuracy per duration: short, medium, long"),
     "words": (evaluate_words, "open answers of one word, compared with the reference as text"),
     "judge_free": (evaluate_judge_free, "open answers: the same words, and yes or no"),

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from eval.eval_multiple_choice import main as evaluate
-from interchange.import_results import Origin, import_results
+from interchange.import_results import ImportedResultsError, Origin, import_results
 from interchange.lmms_eval_samples import export_samples
 from video_qa.questions.benchmarks import DATASETS
+from video_qa.run_infer import evaluators_of
 from video_qa.runner.run_arguments import results_path
 from video_qa.runner.termination import exit_code
 from video_qa.settings.model_registry import model_name
@@ -28,15 +29,17 @@ def _import(arguments: argparse.Namespace) -> int:
     origin = Origin.of(
         arguments.folder, **given, kv_size=arguments.kv_size, policy=arguments.policy
     )
-    entry = DATASETS[origin.dataset]
     parent = arguments.results_root / model_name(origin.model) / origin.dataset
     policy = "hermes" if origin.policy == "released" else origin.policy
     out = results_path(parent, origin.sample_fps, origin.kv_size, policy, "released")
-    anno_path = arguments.anno_path or Path(entry.annotation_file)
-    count = import_results(origin, anno_path, out, allow_missing=arguments.allow_missing)
+    anno_path = arguments.anno_path or DATASETS[origin.dataset].annotation_file
+    if anno_path is None:
+        raise ImportedResultsError(f"give --anno_path: {origin.dataset} has no file of its own")
+    count = import_results(origin, Path(anno_path), out, allow_missing=arguments.allow_missing)
     print(f"{count} rows of {origin.folder} imported into {out}")
-    evaluators = entry.evaluators or ("judge_free",)
-    return max(evaluate([name, "--results_path", str(out / "results.csv")]) for name in evaluators)
+    results = out / "results.csv"
+    evaluators = evaluators_of(origin.dataset, results) or ("judge_free",)
+    return max(evaluate([name, "--results_path", str(results)]) for name in evaluators)
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -14,9 +14,10 @@ from eval.multiple_choice.tasks import NANOSTREAM, OVO, STREAMING
 from hermes.policy_text import check_policy, read_policy
 from inference.models import MODELS
 from reproduction import nano
+from reproduction.checkpoint_sizes import SHAPES
 from reproduction.columns import NOT_FROM_A_RUN, metric_of
 from reproduction.command import main
-from reproduction.estimates import SIZES, estimate, memory_bytes, per_frame
+from reproduction.estimates import estimate, memory_bytes, per_frame
 from reproduction.measured import Measured
 from reproduction.published import PublishedRow, PublishedTable, TableError, read_tables, tables
 from reproduction.runs import Run, run_of, runs_of
@@ -144,12 +145,18 @@ def test_the_nano_table_holds_what_its_command_measured():
 
 
 def test_the_memory_formula_reaches_what_the_authors_measured():
-    sizes = SIZES["llava_ov_7b"]
-    _, tokens = per_frame("llava_ov_7b", sizes, None)
+    shape = SHAPES["llava_ov_7b"]
+    _, tokens = per_frame("llava_ov_7b", shape, None)
     for row in tables()["efficiency"].rows:
         if row.num_frames != 16:  # the memory is full
-            gigabytes = memory_bytes(sizes, 4000, row.chunk_frames * tokens) / 1e9
+            gigabytes = memory_bytes(shape, 4000, row.chunk_frames * tokens) / 1e9
             assert gigabytes == pytest.approx(row.values[0], rel=0.05)
+
+
+def test_shapes_add_up_to_the_counted_parameters():
+    """What is left for the vision tower is the size of one: 0.38 to 0.75 billion."""
+    for name, shape in SHAPES.items():
+        assert 0.38e9 < shape.tower_parameters < 0.75e9, name
 
 
 def test_costs_grow_with_what_is_watched_and_are_unknown_where_it_is():

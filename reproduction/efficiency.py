@@ -23,8 +23,12 @@ QUESTION = "What is happening in the video?"
 NEW_TOKENS, REPEATS, SIDE = 32, 5, 384
 
 
-def measure(rows: Sequence[PublishedRow], out: Path, device: str | None, side: int = SIDE) -> int:
-    """Measure what `out` does not hold yet, one line of JSON per row; returns 0."""
+def measure(rows: Sequence[PublishedRow], out: Path, devices: str | None, side: int = SIDE) -> int:
+    """Measure what `out` does not hold yet, one line of JSON per row; returns 0.
+
+    Args:
+        devices: as the runner takes them; the first one is used.
+    """
     from inference import load_model
 
     engine = None
@@ -33,7 +37,7 @@ def measure(rows: Sequence[PublishedRow], out: Path, device: str | None, side: i
             continue
         if engine is None:
             assert row.model is not None and row.kv_size is not None
-            engine, _ = load_model(row.model, kv_size=row.kv_size, device=device)
+            engine, _ = load_model(row.model, kv_size=row.kv_size, device=_first(devices))
         found = _measure(engine, row, side)
         before = out.read_text(encoding="utf-8") if out.exists() else ""
         write_text(out, before + json.dumps({"row": _key(row), **found}) + "\n")
@@ -61,6 +65,13 @@ def cells(table: PublishedTable, rows: Sequence[PublishedRow], out: Path) -> lis
             ours = None if value is None else Measured(value, n=REPEATS)
             made.append(Cell(row, column, paper, ours, run))
     return made
+
+
+def _first(devices: str | None) -> str | None:
+    if devices is None:
+        return None
+    name = devices.split(",")[0].strip()
+    return f"cuda:{name}" if name.isdecimal() else name
 
 
 def _measure(engine: Any, row: PublishedRow, side: int) -> dict[str, Any]:

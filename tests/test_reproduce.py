@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ pytest.importorskip("pydantic")  # which reads annotations
 from eval.multiple_choice.tasks import NANOSTREAM, OVO, STREAMING
 from hermes.policy_text import check_policy, read_policy
 from inference.models import MODELS
-from reproduction import nano
+from reproduction import efficiency, nano
 from reproduction.checkpoint_sizes import SHAPES
 from reproduction.columns import NOT_FROM_A_RUN, metric_of
 from reproduction.command import main
@@ -296,3 +297,28 @@ def _cell(
 ) -> Cell:
     ours = None if value is None else Measured(value)
     return Cell(row, column, None, ours, run_of(row, "nanostream"))
+
+
+def test_costs_are_measured_once_per_row(tmp_path, monkeypatch, load):
+    """On a tiny model on the CPU, which keeps no record of its peak."""
+    asked: list[object] = []
+
+    def loader(model: str, **options: object) -> tuple[object, None]:
+        asked.append((model, options["device"]))
+        return load("llava"), None
+
+    monkeypatch.setattr("inference.load_model", loader)
+    table = tables()["efficiency"]
+    rows = [replace(row, kv_size=16) for row in table.rows if row.num_frames == 16]
+    out = tmp_path / "costs.jsonl"
+    assert efficiency.measure(rows[:1], out, "0,1", side=56) == 0
+    assert efficiency.measure(rows, out, "cpu", side=56) == 0
+    assert asked == [("llava_ov_7b", "cuda:0"), ("llava_ov_7b", "cpu")]
+    first = out.read_text()
+    assert efficiency.measure(rows, out, None, side=56) == 0
+    assert out.read_text() == first and len(first.splitlines()) == 2 and len(asked) == 2
+    cells = {(cell.row.label, cell.column): cell for cell in efficiency.cells(table, rows, out)}
+    label = "llava_ov_7b, HERMES, 16 tokens, 16 frames in chunks of 8"
+    assert cells[label, "peak GB"].mark == "not run yet"
+    ttft = cells[label, "TTFT ms"]
+    assert ttft.ours is not None and ttft.ours.value > 0 and ttft.paper == 27.01

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from eval.whole_file import write_text
-from video_qa.lanes.retention_file import FILE_NAME
+from video_qa.lanes.retention_file import write_retention
 from video_qa.launchers.launcher import Unit, Work
 from video_qa.launchers.recipe import Answered, Reply
 from video_qa.results.predictions import PredictionLog
@@ -41,7 +41,7 @@ class AnswerStore:
             PredictionsError: the disk refused it; what was stored before is kept.
         """
         if not isinstance(reply, Answered):
-            write_text(self._folders[reply.run_id] / FILE_NAME, json.dumps(reply.content))
+            write_retention(self._folders[reply.run_id], reply.content)
             return 0
         prediction, run_id = reply.prediction, reply.run_id
         failed = (run_id, *prediction.key)

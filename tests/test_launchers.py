@@ -115,7 +115,12 @@ def test_a_comparison_elsewhere_is_that_of_processes_here(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def here(tasks: list[Any], *_: object) -> list[str]:
-        assert not any(worker.main(task.command[2:]) for task in tasks)
+        (task,) = tasks
+        assert worker.main(task.command[2:]) == 0
+        written = [path.read_bytes() for path in sorted(tmp_path.rglob("1_0.jsonl"))]
+        assert len(written) == 2 and all(written)
+        assert worker.main(task.command[2:]) == 0  # as a task that was requeued
+        assert written == [path.read_bytes() for path in sorted(tmp_path.rglob("1_0.jsonl"))]
         return []
 
     def engine(settings: object, device: object) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorDiedError, RayError, RayTaskError
 from tqdm import tqdm
 
 from video_qa.launchers.answer_store import AnswerStore
@@ -136,14 +136,16 @@ class HandOut:
     def _died(self, worker: _Worker, error: RayError, was_loading: bool) -> None:
         """Ray makes it anew; its video goes to whoever is free first."""
         what = str(error).strip().splitlines()[0]
+        # Of one that Ray makes anew it says that it is unavailable.
+        is_final = isinstance(error, ActorDiedError) and worker.unit is None and not was_loading
         if worker.unit is not None:
             fate = "is handed out again" if self._take_back(worker) else "is given up"
             tqdm.write(
                 f"worker {worker.number} on node {worker.node} died, its video {fate}: {what}"
             )
         worker.load_deaths += was_loading
-        if worker.load_deaths >= MAX_LOAD_DEATHS:
-            self._complain(worker, f"it died {MAX_LOAD_DEATHS} times loading the model: {what}")
+        if is_final or worker.load_deaths >= MAX_LOAD_DEATHS:
+            self._complain(worker, what if is_final else f"it died loading the model: {what}")
         else:
             worker.ask_again_at = time.monotonic() + AGAIN_SECONDS
             self._resting.append(worker)

@@ -309,8 +309,8 @@ def test_an_address_without_a_cluster_is_refused_at_once(
     from video_qa.launchers.on_ray import cluster as connection
 
     anno_path = videos_with(tmp_path, [talk()])
-    assert connection.CONNECT_SECONDS + connection.STATUS_SECONDS < 15
-    monkeypatch.setattr(connection, "STATUS_SECONDS", 2)
+    assert connection.CONNECT_SECONDS + connection.TRIAL_SECONDS < 15
+    monkeypatch.setattr(connection, "TRIAL_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         for address, expected in [

@@ -23,7 +23,9 @@ except ImportError as error:
     ) from error
 
 CONNECT_SECONDS = 3.0
-STATUS_SECONDS = 10.0
+TRIAL_SECONDS = 11.0
+TRIAL = "import sys, ray; ray.init(sys.argv[1], log_to_driver=False, logging_level='ERROR')"
+"""Run in a process of its own, which can be stopped; Ray itself would try for a minute."""
 ADVICE = "start one with 'ray start --head', or give --ray_address local"
 
 
@@ -78,7 +80,10 @@ def connected(address: str) -> Iterator[None]:
             )
         signal.signal(signal.SIGTERM, term)  # Ray puts its own in place, which would just exit
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise LauncherError(f"no Ray cluster at --ray_address {named}: {error}; {ADVICE}") from None
+        reason = str(error).rstrip(".")
+        raise LauncherError(
+            f"no Ray cluster at --ray_address {named}: {reason}; {ADVICE}"
+        ) from None
     try:
         yield
     finally:
@@ -105,19 +110,22 @@ def here() -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself would try for a minute."""
+    """Raises LauncherError unless there is a cluster of which this machine is a node."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise LauncherError(f"--ray_address '{address}': expected auto, local or HOST:PORT")
     problem = f"no Ray cluster at --ray_address {address}"
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-        command = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={address}"]
-        subprocess.run(command, timeout=STATUS_SECONDS, check=True, capture_output=True)
+        command = [sys.executable, "-c", TRIAL, address]
+        subprocess.run(command, timeout=TRIAL_SECONDS, check=True, capture_output=True, text=True)
     except OSError as error:
         raise LauncherError(f"{problem}: {error}; {ADVICE}") from None
-    except subprocess.SubprocessError:
+    except subprocess.TimeoutExpired:
         raise LauncherError(f"{problem}: something else answers there; {ADVICE}") from None
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise LauncherError(f"{problem} that this machine belongs to: {last}; {ADVICE}") from None
 
 
 def shown_room(found: Mapping[Node, int], what: str) -> str:

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runner_helpers import choice, fake_arguments, rows, run_worker, videos_with
 
+from video_qa.launchers.on_slurm.array_task import ArrayTask
 from video_qa.run_infer import main
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(120)]
@@ -46,8 +48,10 @@ cat {folder}/states.txt 2> /dev/null
 
 
 @pytest.fixture(autouse=True)
-def fake_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def fake_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))
+    yield
+    (tmp_path / "go").touch()  # a job outlives a test that fails
 
 
 @pytest.fixture
@@ -101,6 +105,15 @@ def test_a_requeued_task_continues_where_it_was(
     said = capfd.readouterr()
     assert "9 questions answered" in said.out and "9/9" in said.err
     check_rows(tmp_path, anno_path)
+
+
+def test_a_worker_does_not_die_of_what_tells_its_task_to_requeue(tmp_path: Path) -> None:
+    """Slurm signals all processes of a task, and a dead worker would look like a failed one."""
+    raised = "import signal; [signal.raise_signal(n) for n in (signal.SIGUSR2, signal.SIGTERM)]"
+    command = (sys.executable, "-c", f"{raised}; print('alive')")
+    task = ArrayTask(command, {}, tmp_path, tmp_path / "log.txt")
+    assert task() == 0
+    assert (tmp_path / "log.txt").read_text() == "alive\n"
 
 
 def test_the_runner_may_be_left_and_come_back(

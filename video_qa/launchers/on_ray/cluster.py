@@ -122,7 +122,8 @@ def _check_answers(address: str) -> None:
     except OSError as error:
         raise LauncherError(f"{problem}: {error}; {ADVICE}") from None
     except subprocess.TimeoutExpired:
-        raise LauncherError(f"{problem}: something else answers there; {ADVICE}") from None
+        late = f"no connection within {TRIAL_SECONDS:.0f} s, something else may answer there"
+        raise LauncherError(f"{problem}: {late}; {ADVICE}") from None
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise LauncherError(f"{problem} that this machine belongs to: {last}; {ADVICE}") from None

@@ -18,7 +18,7 @@ from efficiency.spans import Spans
 from inference import AbstractHermes
 
 TOLERANCE = 1e-3
-"""fp32, relative to the largest logit: cached keys are rotated in one place and at use in another."""
+"""fp32, relative to the largest logit: keys are rotated once, or at every use."""
 QUESTION = "\nWhat is happening now?<|im_end|><|im_start|>assistant\n"
 NEW_TOKENS = 12
 

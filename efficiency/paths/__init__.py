@@ -7,10 +7,7 @@ from efficiency.paths.growing_path import GrowingPath
 from efficiency.paths.path import Answered, Path
 from efficiency.paths.release_path import ReleasePath
 
-PATHS: dict[str, type[Path]] = {
-    kind.name: kind  # type: ignore[type-abstract]
-    for kind in (EnginePath, ReleasePath, GrowingPath)
-}
+PATHS: dict[str, type[Path]] = {kind.name: kind for kind in (EnginePath, ReleasePath, GrowingPath)}
 """Name -> path. `ours`, the plain loop, is what the others are held to."""
 
 __all__ = ["PATHS", "Answered", "EnginePath", "GrowingPath", "Path", "ReleasePath"]

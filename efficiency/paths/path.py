@@ -33,7 +33,9 @@ class Path(ABC):
 
     def __init__(self, engine: AbstractHermes) -> None:
         """Over the weights, processor and settings of `engine`, on a stream of its own."""
-        named = {} if self.policy is None else {"policy": self.policy}
+        named: dict[str, Any] = {} if self.policy is None else {"policy": self.policy}
+        self.seen: VisualChunk | None = None
+        """Features that stand for those of every chunk, where vision is left out."""
         self.engine = engine.new_stream(**named)
         self.restart()
 
@@ -44,7 +46,7 @@ class Path(ABC):
 
     def see(self, frames: Any) -> VisualChunk:
         """Frames to features; the same for all ways."""
-        return self.engine.encode_features(frames)
+        return self.seen or self.engine.encode_features(frames)
 
     @abstractmethod
     def restart(self) -> None:

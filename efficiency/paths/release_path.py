@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -56,26 +57,23 @@ class ReleasePath(CachePath):
             output = self.engine.language_model(
                 inputs_embeds=embeddings[None], past_key_values=self.cache, use_cache=True
             )
-        self.positions = [
-            torch.cat(pair, dim=1) for pair in zip(self.positions, new, strict=True)
-        ]
+        self.positions = [torch.cat(pair, dim=1) for pair in zip(self.positions, new, strict=True)]
         return output.last_hidden_state[0]
 
     @contextmanager
     def _own_rotations(self, positions: list[Tensor]) -> Iterator[None]:
         """Layers rotate by these positions, not by those that they all are given."""
 
-        def hook(_layer: Any, args: Any, kwargs: Any, at: Tensor) -> tuple[Any, Any]:
-            cos, sin = self._angles(at)
-            return args, {**kwargs, "position_embeddings": (cos[None], sin[None])}
-
         with ExitStack() as stack:
             for layer, at in zip(self.engine.language_model.layers, positions, strict=True):
-                own = layer.register_forward_pre_hook(
-                    lambda *given, at=at: hook(*given, at), with_kwargs=True
-                )
+                hook = partial(self._rotated_by, at)
+                own = layer.register_forward_pre_hook(hook, with_kwargs=True)
                 stack.callback(own.remove)
             yield
+
+    def _rotated_by(self, at: Tensor, layer: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        cos, sin = self._angles(at)
+        return args, {**kwargs, "position_embeddings": (cos[None], sin[None])}
 
     def _angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(a, n) -> cos, sin (n, d) in the model's dtype."""

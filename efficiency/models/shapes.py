@@ -105,9 +105,7 @@ def _qwen3(
 
 
 SHAPES: dict[str, Shape] = {
-    "llava_ov_0.5b": _llava(
-        "0.5b", _text(896, 4864, 24, 14, 2, 152000), 894_000_000, tied=True
-    ),
+    "llava_ov_0.5b": _llava("0.5b", _text(896, 4864, 24, 14, 2, 152000), 894_000_000, tied=True),
     "llava_ov_7b": _llava("7b", _text(3584, 18944, 28, 28, 4, 152000), 8_030_000_000),
     "llava_ov_72b": _llava("72b", _text(8192, 29568, 80, 64, 8, 152000), 73_200_000_000),
     "qwen2.5_vl_3b": _qwen25(

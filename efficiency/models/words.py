@@ -1,4 +1,4 @@
-"""A tokenizer that needs no file: one token per word or mark, about as many as the Qwen one gives."""
+"""A tokenizer that needs no file: a token per word or mark, about as many as that of Qwen gives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of the real size and shape with random weights, built on the device without a download."""
+"""A model of the real size and shape with random weights, built on the device itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 import transformers
 from torch import nn
 
-from efficiency.shapes import SHAPES, Shape
-from efficiency.words import word_tokenizer
+from efficiency.models.shapes import SHAPES, Shape
+from efficiency.models.words import word_tokenizer
 from hermes import configure
 from inference import AbstractHermes
 from inference.processor import Processor

@@ -14,8 +14,8 @@ class Counts(NamedTuple):
     """Of one path, in the state in which it was."""
 
     operators: dict[str, int]
-    """Step -> operators: vision, reading, logits, scoring, compaction, question (up to and with its
-    first token), token (one more)."""
+    """Step -> operators: vision, reading, logits, scoring, compaction, question (the first after a
+    chunk, with its first token), token (one more). A pass after the last token is in none."""
     working_bytes: dict[str, int]
     """Step -> the most that it held beside weights and memory; what is nested in `reading` and
     `make_room` counts there."""
@@ -26,7 +26,7 @@ def count_steps(path: Path, frames: Any, prompt: str) -> Counts:
 
     Args:
         frames: a chunk.
-        prompt: of the question; asked twice.
+        prompt: of the question; asked three times.
     """
     seen: list[Any] = []
     steps: dict[str, Callable[[Spans], object]] = {
@@ -34,6 +34,7 @@ def count_steps(path: Path, frames: Any, prompt: str) -> Counts:
         "reading": lambda spans: path.read(seen[0], frames, spans),
         "make_room": path.make_room,
         "question": lambda spans: path.answer(prompt, 1),
+        "repeated": lambda spans: path.answer(prompt, 1),
         "longer": lambda spans: path.answer(prompt, 3),
     }
     counts: dict[str, int] = {}
@@ -45,12 +46,10 @@ def count_steps(path: Path, frames: Any, prompt: str) -> Counts:
             run(spans)
         counts |= spans.counts
         working[name] = mode.peak_bytes
-    working.pop("longer")
-    answers = {
-        "question": counts["question"],
-        "token": (counts["longer"] - counts["question"]) // 2,
-    }
-    return Counts(parts_of(counts) | answers, working)
+    token = (counts["longer"] - counts["repeated"]) // 2
+    question = counts["question"] - token * path.feeds_last_token
+    held = {name: working[name] for name in ("vision", "reading", "make_room", "question")}
+    return Counts(parts_of(counts) | {"question": question, "token": token}, held)
 
 
 def take_chunk(path: Path, frames: Any, spans: Spans) -> int:

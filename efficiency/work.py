@@ -34,14 +34,11 @@ class StreamWork:
 
     def reading(self, num_new: int, num_before: int) -> Work:
         """A chunk: of the last layer only keys and values are of use."""
-        per_layer = self.layer_weights / self.num_layers
-        weights = per_layer * (self.num_layers - 1) + 2 * self.key_weights
-        return self._pass(weights, num_new, num_before, num_new, self.num_layers - 1)
+        return self._pass(num_new, num_before, num_outputs=0)
 
     def question(self, num_new: int, num_before: int) -> Work:
         """A prompt, up to the logits of its last token."""
-        work = self._pass(self.layer_weights, num_new, num_before, num_new, self.num_layers)
-        head = self.head_weights
+        work, head = self._pass(num_new, num_before, num_outputs=1), self.head_weights
         return Work(work.flops + 2 * head, work.num_bytes + head * self.bytes_per_number)
 
     def token(self, num_before: int) -> Work:
@@ -60,12 +57,20 @@ class StreamWork:
         """Kept keys and values are read and written."""
         return Work(0, 2 * self._cache_numbers(num_kept) * self.bytes_per_number)
 
-    def _pass(
-        self, weights: float, num_new: int, num_before: int, rows: int, attending: int
-    ) -> Work:
-        pairs = rows * num_before + rows * (rows + 1) / 2
-        flops = 2 * num_new * weights + 4 * attending * self.heads * self.width * pairs
-        numbers = weights + self._cache_numbers(num_new + num_before)
+    def attention_flops(self, num_new: int, num_before: int, num_outputs: int) -> float:
+        """Products of queries and keys, and of weights and values; the last layer has as many
+        queries as there are outputs."""
+        pairs = num_new * num_before + num_new * (num_new + 1) / 2
+        pairs = (self.num_layers - 1) * pairs + num_outputs * (num_before + num_new)
+        return 4 * self.heads * self.width * pairs
+
+    def _pass(self, num_new: int, num_before: int, num_outputs: int) -> Work:
+        per_layer, cached = self.layer_weights / self.num_layers, 2 * self.key_weights
+        all_rows, few_rows = per_layer * (self.num_layers - 1) + cached, per_layer - cached
+        flops = 2 * (num_new * all_rows + num_outputs * few_rows)
+        flops += self.attention_flops(num_new, num_before, num_outputs)
+        numbers = all_rows + few_rows * bool(num_outputs)
+        numbers += self._cache_numbers(num_new + num_before)
         return Work(flops, numbers * self.bytes_per_number)
 
     def _cache_numbers(self, num_tokens: int) -> int:

@@ -38,14 +38,21 @@ def _gpu_note(records: dict[str, Any]) -> str:
     measured = {n: found for n, found in records.items() if n.startswith(_EFFICIENCY)}
     lines = ["## Whole models", ""]
     if not any(found["device_type"] == "cuda" for found in measured.values()):
-        lines += ["Nothing on this page has been measured on a GPU: none has been at hand. There,", ""]
+        lines += [
+            "Nothing on this page has been measured on a GPU: none has been at hand. There,",
+            "",
+        ]
         lines += ["    bash scripts/gpu_check.sh --part bench", ""]
-        lines += ["measures LLaVA-OneVision-7B and Qwen2.5-VL-7B of random weights within ten minutes."]
+        lines += [
+            "measures LLaVA-OneVision-7B and Qwen2.5-VL-7B of random weights within ten minutes."
+        ]
     if not measured:
         lines += ["", "`scripts/bench_efficiency.py` has not been run for this page yet."]
     elif len(lines) > 2:
         lines += [""]
-    lines += [f"- {found['model']} on {found['device']}: {name}" for name, found in measured.items()]
+    lines += [
+        f"- {found['model']} on {found['device']}: {name}" for name, found in measured.items()
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -75,9 +75,11 @@ class CachePath(Path):
                 said.append(choose(hidden))
                 last = watch.seconds()
                 first = first or last
-                if said[-1] in processor.stop_ids:
+                ended = said[-1] in processor.stop_ids or len(said) == max_new_tokens
+                if not ended or self.feeds_last_token:
+                    hidden = self._feed_ids(torch.tensor(said[-1:]))
+                if ended:
                     break
-                hidden = self._feed_ids(torch.tensor(said[-1:]))
         later = (last - first) / (len(said) - 1) if len(said) > 1 else None
         return Answered(processor.decode(said), first, later)
 

@@ -30,6 +30,8 @@ class Path(ABC):
     name: ClassVar[str]
     policy: ClassVar[str | None] = None
     """The memory policy that it carries out, to which the guard holds it; None: any."""
+    feeds_last_token: ClassVar[bool] = False
+    """Whether it reads the last token of an answer too, of which nothing comes."""
 
     def __init__(self, engine: AbstractHermes) -> None:
         """Over the weights, processor and settings of `engine`, on a stream of its own."""

@@ -35,6 +35,7 @@ class ReleasePath(CachePath):
 
     name: ClassVar[str] = "release"
     policy: ClassVar[str | None] = "hermes"
+    feeds_last_token: ClassVar[bool] = True
 
     def forget_positions(self) -> None:
         """Per layer (a, n)."""

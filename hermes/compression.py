@@ -10,7 +10,8 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.guidance import Guidance
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]

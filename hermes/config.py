@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from hermes.policy_parts.guidance import QUESTIONS
+
 PROBES = ("embedding", "exact")
 REINDEX_MODES = ("lazy", "eager")
 SUMMARIES = ("mean", "weighted", "none")
@@ -79,6 +81,8 @@ class MemoryConfig:
     model does beyond its trained range."""
     use_history: bool = True
     """Whether the last question and answer steer the guidance texts."""
+    guidance_prompts: str = "default"
+    """What the guidance texts ask: a key of `hermes.policy_parts.guidance.QUESTIONS`."""
 
     chunk_frames: int = 16
     """Frames per unit of ingest; sizes the buffers."""
@@ -110,6 +114,7 @@ class MemoryConfig:
         _check_choice("probe", self.probe, PROBES)
         _check_choice("reindex", self.reindex, REINDEX_MODES)
         _check_choice("summary", self.summary, SUMMARIES)
+        _check_choice("guidance_prompts", self.guidance_prompts, tuple(QUESTIONS))
         for name, length in _LENGTHS.items():
             _check_length(name, getattr(self, name), length)
         _check_positive("budget_weights", self.budget_weights)

@@ -2,7 +2,8 @@
 
 Sources of a row:
   hub      config.json of the named checkpoint on the Hugging Face hub, as published.
-  derived  config.json of a sibling that shares the backbone, and the parameter count on the hub.
+  derived  config.json of the backbone on the hub; the vocabulary as transformers' conversion of
+           LLaVA-OneVision leaves it: three more tokens, then up to a multiple of 64.
 Fields that are not named are the defaults of the configuration class in transformers, which are
 those of one checkpoint of the family (the SigLIP tower of LLaVA-OneVision, the towers of
 Qwen2.5-VL-7B and of Qwen3-VL-8B).
@@ -34,10 +35,7 @@ class Shape:
 
 
 _HUB = "hub: config.json and number of parameters of {}"
-_DERIVED = (
-    "derived: Qwen2 backbone's config.json; vocabulary of 152,000 as in llava-hf's other "
-    "checkpoints on Qwen; rounded number of parameters of {}"
-)
+_DERIVED = "derived: backbone and conversion; rounded number of parameters of {}"
 
 
 def _text(hidden: int, ffn: int, layers: int, heads: int, groups: int, vocabulary: int) -> dict:
@@ -106,8 +104,8 @@ def _qwen3(
 
 SHAPES: dict[str, Shape] = {
     "llava_ov_0.5b": _llava("0.5b", _text(896, 4864, 24, 14, 2, 152000), 894_000_000, tied=True),
-    "llava_ov_7b": _llava("7b", _text(3584, 18944, 28, 28, 4, 152000), 8_030_000_000),
-    "llava_ov_72b": _llava("72b", _text(8192, 29568, 80, 64, 8, 152000), 73_200_000_000),
+    "llava_ov_7b": _llava("7b", _text(3584, 18944, 28, 28, 4, 152128), 8_030_000_000),
+    "llava_ov_72b": _llava("72b", _text(8192, 29568, 80, 64, 8, 152128), 73_200_000_000),
     "qwen2.5_vl_3b": _qwen25(
         "3B", _text(2048, 11008, 36, 16, 2, 151936), 3_754_622_976, 3420, tied=True
     ),

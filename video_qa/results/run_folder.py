@@ -27,8 +27,10 @@ MARKER = ".hermes-run"
 REPORTS = (
     "metrics.json",
     "eval_results.txt",
+    "eval_results_ovo_forward.txt",
     "eval_results_videomme.txt",
     "eval_results_words.txt",
+    "eval_results_judge_free.txt",
     "submission.csv",
     "results.json",
 )

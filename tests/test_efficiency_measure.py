@@ -7,6 +7,7 @@ import torch
 from tiny import open_stream, random_frames
 from torch.utils.flop_counter import FlopCounterMode
 
+from efficiency import streams
 from efficiency.counts import count_steps, parts_of, take_chunk
 from efficiency.endless import without_end
 from efficiency.measure import Settings, measure
@@ -185,9 +186,35 @@ def test_a_full_device_stops_one_way_and_keeps_what_it_measured(load):
     assert lanes["release"].stopped == "the device is full after 8 frames: full"
 
 
-def test_streams_do_not_share_a_memory(load):
+@pytest.mark.parametrize("kind", PATHS.values(), ids=PATHS)
+def test_answers_go_on_where_the_model_would_stop(kind, load):
     engine = open_stream(load("llava"), kv_size=24)
+    stop = engine.processor.tokenizer.eos_token_id
+
+    def always_stop(_head, _given, logits):
+        logits[..., stop] = 1e4
+        return logits
+
+    hook = engine.model.lm_head.register_forward_hook(always_stop)
+    try:
+        stopped = kind(engine).answer("what?", 3)
+        endless = kind(without_end(engine)).answer("what?", 3)
+    finally:
+        hook.remove()
+    assert stopped.per_token_seconds is None and endless.per_token_seconds > 0
+
+
+def test_streams_do_not_share_a_memory(load, monkeypatch):
+    engine = open_stream(load("llava"), kv_size=24)
+    memories, advance = set(), streams.advance
+
+    def noted(paths, frames):
+        memories.add(frozenset(id(path.engine.memory) for path in paths))
+        advance(paths, frames)
+
+    monkeypatch.setattr(streams, "advance", noted)
     found = measure_streams(EnginePath, engine, (1, 3), SETTINGS)
+    assert {len(each) for each in memories} == {1, 3}
     assert found["3"]["memory_bytes"] == 3 * found["1"]["memory_bytes"]
     assert found["1"]["tokens_per_second"] == pytest.approx(3 * found["1"]["answers_per_second"])
 

@@ -40,6 +40,8 @@ def test_everything_is_measured_and_reported(bench, capsys):
     for path in record["paths"].values():
         assert set(path["steps"]) == STEPS and path["steps"]["chunk"]["p50"] > 0
         memory = path["memory"]
+        hidden_states = record["tokens_per_chunk"] * 64 * 4
+        assert memory["working_bytes_of_steps"]["reading"] >= hidden_states
         assert memory["peak_bytes"] > memory["steady_bytes"] + memory["working_bytes"]
         assert path["roofline"]["reading"]["share"] > 0
         assert path["operators_per_token_and_layer"] == path["operators"]["token"] / 10

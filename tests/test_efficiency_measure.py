@@ -34,9 +34,9 @@ def _no_masks_of_other_tests():
 
 @pytest.fixture(scope="module")
 def deep(tmp_path_factory):
-    """The tiny LLaVA with 10 layers and with 20."""
+    """The tiny LLaVA with 5 layers and with 10."""
     engines = []
-    for layers in (10, 20):
+    for layers in (5, 10):
         folder = tmp_path_factory.mktemp(f"deep{layers}")
         save_tiny_checkpoint(folder, num_hidden_layers=layers)
         engines.append(load_model(folder, kv_size=24, device="cpu", sample_fps=1)[0])
@@ -76,9 +76,9 @@ def test_operators_grow_with_layers_as_they_should(deep):
         for shallower, deeper in zip(few, many, strict=True)
     )
     assert ours["vision"] == ours["compaction"] == ours["logits"] == 0  # the same for any depth
-    assert all(ours[step] % 10 == 0 for step in ("token", "question", "reading"))
+    assert all(ours[step] % 5 == 0 for step in ("token", "question", "reading"))
     assert 0 < ours["token"] < release["token"] and 0 < ours["scoring"] < release["scoring"] / 3
-    assert release["compaction"] > 100 and many[1]["logits"] == 1
+    assert release["compaction"] > 50 and many[1]["logits"] == 1
 
 
 def _count(kind, engine) -> dict[str, int]:

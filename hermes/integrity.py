@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from hermes.provenance import SUMMARY, TEXT
+from hermes.provenance import NO_PATCH, SUMMARY, TEXT
 
 if TYPE_CHECKING:
     from hermes.memory import StreamMemory
@@ -57,20 +57,25 @@ def _check_origin(memory: StreamMemory, layer: int) -> None:
     origin, used = memory.provenance, slice(0, memory.num_tokens)
     if (origin.frame[layer, memory.num_prefix : memory.num_tokens] == TEXT).any():
         _fail(layer, "text stands among the visual tokens")
-    if (origin.frame[layer, used] < SUMMARY).any() or (origin.patch[layer, used] < 0).any():
+    is_text = origin.weights[layer, used] == 0
+    patches = torch.where(is_text, origin.patch[layer, used] - NO_PATCH, origin.patch[layer, used])
+    if (origin.frame[layer, used] < SUMMARY).any() or (patches < 0).any():
         _fail(layer, "frame or patch numbers are negative")
     if not torch.isfinite(origin.seconds[layer, used]).all():
         _fail(layer, "seconds are not finite")
     weights = origin.weights[layer, used]
-    if not torch.isfinite(weights).all() or (weights <= 0).any():
+    none = is_text & (origin.patch[layer, used] != NO_PATCH)
+    if not torch.isfinite(weights).all() or (weights < 0).any() or none.any():
         _fail(layer, "weights are not positive numbers")
 
 
 def _check_time_order(memory: StreamMemory, layer: int) -> None:
-    frames = memory.provenance.frame[layer, memory.num_prefix : memory.num_tokens]
-    frames = frames[frames >= 0]
-    if (frames[1:] < frames[:-1]).any():
-        _fail(layer, "kept tokens are not in time order")
+    origin, used = memory.provenance, slice(memory.num_prefix, memory.num_tokens)
+    frames, is_text = origin.frame[layer, used], origin.weights[layer, used] == 0
+    for kind in (~is_text, is_text):
+        times = frames[kind & (frames >= 0)]
+        if (times[1:] < times[:-1]).any():
+            _fail(layer, "kept tokens are not in time order")
 
 
 def _check_positions(memory: StreamMemory, layer: int, max_positions: int | None) -> None:

@@ -14,6 +14,8 @@ TEXT = -1
 """Frame number of prompt tokens."""
 SUMMARY = -2
 """Frame number of summary tokens."""
+NO_PATCH = -1
+"""Patch number of text that belongs to a frame, such as its time stamp."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,20 @@ class Provenance:
     seconds: Tensor
     """(q,) fp64 time of that frame in the stream."""
     patch: Tensor
-    """(q,) int64 index of the token inside its frame (row by row)."""
+    """(q,) int64 index of the token inside its frame (row by row); `NO_PATCH` for its text."""
+
+    @property
+    def has_text(self) -> bool:
+        """Whether some of the tokens are text of a frame."""
+        return bool((self.patch == NO_PATCH).any())
 
 
 class ProvenanceBuffers:
-    """Origin of every token of every layer, in the order of the cache."""
+    """Origin of every token of every layer, in the order of the cache.
+
+    `weights` counts the picture tokens that a token stands for: 1, more for a summary, 0 for text
+    that belongs to a frame.
+    """
 
     def __init__(self, num_layers: int, capacity: int, device: torch.device) -> None:
         def allocate(dtype: torch.dtype) -> Tensor:
@@ -41,6 +52,11 @@ class ProvenanceBuffers:
         self.weights = allocate(torch.float32)
 
     NAMES = ("frame", "seconds", "patch", "weights")
+
+    @property
+    def is_text(self) -> Tensor:
+        """(l, c) bool: text that belongs to a frame."""
+        return self.patch == NO_PATCH
 
     @property
     def num_bytes(self) -> int:
@@ -69,6 +85,8 @@ class ProvenanceBuffers:
             .to(self.frame.device)
             .unbind()
         )  # one copy; whole numbers are exact in fp64
+        if origin.has_text:
+            self.weights[:, slots] = (self.patch[:, slots] != NO_PATCH).float()
 
     def write_summary(self, layers: slice, slot: int, seconds: Tensor, weights: Tensor) -> None:
         """Record the summary tokens of m layers: (m,) mean times and numbers of tokens they stand

@@ -57,8 +57,6 @@ class AbstractHermes(ReleasedNames, ABC):
     constants: ClassVar[FamilyConstants] = {}
     """Fields of `MemoryConfig` that differ in this family, by profile."""
     default_sample_fps: ClassVar[float]
-    init_prompt: ClassVar[str]
-    """Text before the first frame; its tokens are never evicted."""
 
     def __init__(
         self,
@@ -84,6 +82,20 @@ class AbstractHermes(ReleasedNames, ABC):
         self._answering = AnswerLoop(self)
         self._warned = False
         self.adopt(config)
+
+    @property
+    @abstractmethod
+    def init_prompt(self) -> str:
+        """Text before the first frame; its tokens are never evicted."""
+
+    @property
+    def closing_prompt(self) -> str:
+        """Text between the last frame and a question."""
+        return ""
+
+    def frame_text(self, seconds: float) -> tuple[str, str]:
+        """Texts before and after the visual tokens of a frame (or temporal patch) of that time."""
+        return "", ""
 
     @abstractmethod
     def position_rule(self) -> PositionRule:
@@ -238,20 +250,20 @@ class AbstractHermes(ReleasedNames, ABC):
             if self.reprefill:
                 chunk = self.reprefill.receive(frames, times_seconds, seen)
             else:
-                chunk = seen or self.see(frames)
-                self._read_chunk(chunk, len(frames), times_seconds)
+                chunk = self._read_chunk(seen or self.see(frames), len(frames), times_seconds)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         last_number = self.total_processed_frames - 1
         self._delay_seconds = float(times_seconds[-1]) - last_number / self.sample_fps
-        self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
+        self._tokens_per_frame = chunk.tokens_per_frame
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
 
     def _read_chunk(
         self, chunk: VisualChunk, num_frames: int, times_seconds: Sequence[float] | Tensor
-    ) -> None:
+    ) -> VisualChunk:
         memory = self.memory
+        chunk = self.with_text(chunk, chunk.moments(num_frames, times_seconds))
         if self.policy.evicts and not chunk.fits(self.config.kv_size) and not self._warned:
             self._warned = True
             chunk.warn_oversized(num_frames, self.config.kv_size)
@@ -259,8 +271,28 @@ class AbstractHermes(ReleasedNames, ABC):
         origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
         observer = self.policy.observer(memory, chunk.placement.num_tokens)
         self.decoder.forward(
-            memory, chunk.features, chunk.placement, origin, output="none", observer=observer
+            memory,
+            chunk.features,
+            chunk.placement,
+            origin,
+            output="none",
+            observer=observer,
+            added=chunk.added,
         )
+        return chunk
+
+    def with_text(self, chunk: VisualChunk, moments: Sequence[float]) -> VisualChunk:
+        """The chunk with the texts of its steps, whose frames lie around these seconds."""
+        texts = [text for seconds in moments for text in self.frame_text(seconds)]
+        if not any(texts):
+            return chunk
+        ids = [self.processor.encode(text).long() for text in texts]
+        parts = self.embed(torch.cat(ids)).split([len(part) for part in ids])
+        return chunk.between(list(zip(parts[::2], parts[1::2], strict=True)), self.rule)
+
+    def num_text_tokens(self, seconds: float) -> int:
+        """Text tokens of a step of that time."""
+        return sum(len(self.processor.encode(text)) for text in self.frame_text(seconds) if text)
 
     def predict_and_compress(self, texts: Mapping[Guidance, str] | None = None) -> None:
         """Make room: score, prune, fold, renumber. Nothing happens without new frames.
@@ -370,7 +402,9 @@ class AbstractHermes(ReleasedNames, ABC):
             **asdict(self.config),
             "policy_options": asdict(self.policy.options),
             "works_at_question_time": self.policy.works_at_question_time,
-            "prompts_hash": prompts_hash(self.init_prompt),
+            "prompts_hash": prompts_hash(
+                self.init_prompt, *self.frame_text(0), self.closing_prompt
+            ),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
             "memory_bytes": self.memory.num_bytes + self._extra_device_bytes(),

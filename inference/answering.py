@@ -105,7 +105,8 @@ class AnswerLoop:
         self, input_text: Mapping[str, str], clock: AnswerClock
     ) -> tuple[Tensor, StreamMemory, int]:
         """The prompt's last hidden state, the memory it was read into, and room for the answer."""
-        processor, prompt = self._engine.processor, input_text["prompt"]
+        processor = self._engine.processor
+        prompt = self._engine.closing_prompt + input_text["prompt"]
         ids = processor.encode(prompt)
         clock.tokenised()
         memory, recall = self._prepare()

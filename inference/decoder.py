@@ -9,6 +9,7 @@ width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -58,6 +59,7 @@ class StreamDecoder:
         observer: Observer | None = None,
         recall: Recall | None = None,
         depth: int | None = None,
+        added: Sequence[Tensor] = (),
     ) -> Tensor | None:
         """Read q new tokens into the memory.
 
@@ -69,6 +71,7 @@ class StreamDecoder:
             recall: fills a layer's older tokens, knowing the queries; their number and the
                 positions of the new tokens are settled before.
             depth: stop after so many layers (only inside `memory.scratch()`).
+            added: (q, e) features added to the hidden states behind the first layers, one each.
 
         Returns:
             Normalised hidden states (rows, e) or None, as `output` says.
@@ -78,6 +81,8 @@ class StreamDecoder:
         with memory.append(placement, provenance) as angles:
             for index in range(last):
                 hidden = self._layer(index, hidden, memory, angles, "all", observer, recall)
+                if index < len(added):
+                    hidden = hidden + added[index].to(hidden.device)
             hidden = self._layer(last, hidden, memory, angles, output, observer, recall)
         return None if output == "none" else self.norm(hidden)
 

@@ -164,9 +164,21 @@ def _read_config(folder: str) -> Any:
 def _family(folder: str, config: Any) -> Family:
     if config.model_type not in FAMILIES:
         raise ModelLoadError(
-            f"{folder!r} is a {config.model_type!r} checkpoint; known: {', '.join(FAMILIES)}"
+            f"{folder!r} is a {config.model_type!r} checkpoint{_obstacle(config)}; known: "
+            f"{', '.join(FAMILIES)}"
         )
     return FAMILIES[config.model_type]
+
+
+def _obstacle(config: Any) -> str:
+    """Why no family could serve a configuration, where that is known."""
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ()) - {"full_attention"}
+    if "linear_attention" not in kinds:
+        return ""
+    return (
+        " with layers of linear attention, which fold all they have read into one state: nothing "
+        "can be evicted from it, so no memory policy applies"
+    )
 
 
 def _processor_files(folder: str) -> dict[str, Any]:

@@ -51,4 +51,8 @@ MODELS: dict[str, ModelEntry] = {
     "qwen2.5_vl_3b": _from_hub("Qwen/Qwen2.5-VL-3B-Instruct"),
     "qwen2.5_vl_7b": _from_hub("Qwen/Qwen2.5-VL-7B-Instruct"),
     "qwen2.5_vl_32b": _from_hub("Qwen/Qwen2.5-VL-32B-Instruct"),
+    "qwen3_vl_2b": _from_hub("Qwen/Qwen3-VL-2B-Instruct"),
+    "qwen3_vl_4b": _from_hub("Qwen/Qwen3-VL-4B-Instruct"),
+    "qwen3_vl_8b": _from_hub("Qwen/Qwen3-VL-8B-Instruct"),
+    "qwen3_vl_32b": _from_hub("Qwen/Qwen3-VL-32B-Instruct"),
 }

@@ -102,9 +102,13 @@ def _spoken_answer(turn: Turn) -> str:
     return _LETTER_MARK.sub("", answer)
 
 
-def prompts_hash(init_prompt: str) -> str:
-    """Twelve hex digits over every string a model reads besides questions; kept with results."""
-    strings = [init_prompt, get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
+def prompts_hash(init_prompt: str, *others: str) -> str:
+    """Twelve hex digits over every string a model reads besides questions; kept with results.
+
+    `others`: what a family reads between the frames and after them; empty texts do not count.
+    """
+    strings = [*filter(None, others), init_prompt]
+    strings += [get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
     steered = guidance_texts(Turn("{q}", "{a}"))  # the template is part of the prompts above
     strings += [text for name, text in steered.items() if name != "template"]
     return hashlib.sha256(json.dumps(strings).encode()).hexdigest()[:12]

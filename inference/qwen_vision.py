@@ -1,4 +1,5 @@
-"""Qwen2.5-VL's vision tower without waiting for the device: it is told what it would work out.
+"""Vision tower of the Qwen-VL families without waiting for the device: it is told what it would
+work out, here for Qwen2.5-VL, and its patch convolution becomes a matrix product.
 
 Shapes: p patches, w windows of attention, q merged tokens, e embedding width.
 """
@@ -9,7 +10,7 @@ from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import vision_utils
 
 Grid = tuple[int, int, int]
@@ -41,12 +42,16 @@ class QwenVision:
 
     def __init__(self, visual: Any) -> None:
         self._visual = visual
-        self._layouts: OrderedDict[Grid, Layout] = OrderedDict()
+        self._layouts: OrderedDict[Grid, Any] = OrderedDict()
 
     def __call__(self, rows: Tensor, grid: Grid) -> Tensor:
         """(p, row width) pixels -> (q, e) merged features."""
-        output = self._visual(rows, torch.tensor([grid]), **self._layout(grid, rows.device))
-        return output.pooler_output
+        merged: Tensor = self.output(rows, grid).pooler_output
+        return merged
+
+    def output(self, rows: Tensor, grid: Grid) -> Any:
+        """All that the tower gives for (p, row width) pixels."""
+        return self._visual(rows, torch.tensor([grid]), **self._layout(grid, rows.device))
 
     def _layout(self, grid: Grid, device: torch.device) -> dict[str, Tensor]:
         if grid not in self._layouts:
@@ -56,7 +61,7 @@ class QwenVision:
             self._layouts.popitem(last=False)
         return self._layouts[grid]._asdict()
 
-    def _work_out(self, grid: Grid, device: torch.device) -> Layout:
+    def _work_out(self, grid: Grid, device: torch.device) -> Any:
         config, host = self._visual.config, torch.tensor([grid])
         merge = config.spatial_merge_size
         window_index, cu_window_seqlens = vision_utils.get_vision_window_index(
@@ -68,3 +73,25 @@ class QwenVision:
             vision_utils.get_vision_cu_seqlens(host),
             cu_window_seqlens,
         )
+
+
+class PatchLinear(nn.Module):
+    """A convolution whose stride is its kernel, as one matrix product.
+
+    Exact, and much faster where half-precision Conv3d has no good kernel.
+    """
+
+    def __init__(self, convolution: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, patches: Tensor) -> Tensor:
+        """(rows, channels, time, height, width) -> (rows, width of the tower, 1, 1, 1)."""
+        product = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
+        return product[:, :, None, None, None]
+
+
+def prepare(model: Any) -> None:
+    """Replace the patch convolution of a loaded model by the equal matrix product."""
+    embed = model.model.visual.patch_embed
+    embed.proj = PatchLinear(embed.proj)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
@@ -59,28 +59,6 @@ class QwenVLHermes(AbstractHermes):
         return VisualChunk(
             features, place(times), place, config.temporal_patch_size, height * width
         )
-
-
-class PatchLinear(nn.Module):
-    """A convolution whose stride is its kernel, as one matrix product.
-
-    Exact, and much faster where half-precision Conv3d has no good kernel.
-    """
-
-    def __init__(self, convolution: nn.Conv3d) -> None:
-        super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """(rows, channels, time, height, width) -> (rows, width of the tower, 1, 1, 1)."""
-        product = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-        return product[:, :, None, None, None]
-
-
-def prepare(model: Any) -> None:
-    """Replace the patch convolution of a loaded model by the equal matrix product."""
-    embed = model.model.visual.patch_embed
-    embed.proj = PatchLinear(embed.proj)
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:

@@ -8,8 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from inference import llavaov_hermes, qwenvl_hermes
+from inference import llavaov_hermes, qwen_vision, qwenvl_hermes
 from inference.abstract_hermes import AbstractHermes
+from inference.families import qwen3vl_hermes
 from inference.frames import PixelConfig
 
 
@@ -34,7 +35,19 @@ FAMILIES: dict[str, Family] = {
         qwenvl_hermes.QwenVLHermes,
         "Qwen2_5_VLForConditionalGeneration",
         qwenvl_hermes.pixel_config,
-        qwenvl_hermes.prepare,
+        qwen_vision.prepare,
+    ),
+    "qwen3_vl": Family(
+        qwen3vl_hermes.Qwen3VLHermes,
+        "Qwen3VLForConditionalGeneration",
+        qwen3vl_hermes.pixel_config,
+        qwen3vl_hermes.prepare,
+    ),
+    "qwen3_vl_moe": Family(
+        qwen3vl_hermes.Qwen3VLHermes,
+        "Qwen3VLMoeForConditionalGeneration",
+        qwen3vl_hermes.pixel_config,
+        qwen3vl_hermes.prepare,
     ),
 }
 """`model_type` of config.json -> family. A new family is one file and one entry here."""

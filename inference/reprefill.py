@@ -30,10 +30,13 @@ class Step:
     """A retained step."""
 
     content: Tensor
-    """(t, e) features; without caching the (frames per step, H, W, 3) uint8 frames."""
+    """(t, e) features, of all depths side by side; without caching the (frames per step, H, W, 3)
+    uint8 frames."""
     origin: Provenance
     vision_seconds: float
     """What encoding it cost when it came; 0 for raw frames."""
+    moment: float
+    """Seconds in the middle between its first and its last frame."""
 
     @property
     def number(self) -> int:
@@ -80,18 +83,19 @@ class Reprefill:
         if chunk is None or self._policy.options.cache_features:
             chunk = self._size = seen or self._engine.encode_features(frames)
             self._frame_size = (frames.shape[1], frames.shape[2])
-        self._count(chunk)
         origin = chunk.provenance(self._engine.total_processed_frames, len(frames), times)
-        self._steps += self._split(chunk, frames, origin)
+        moments = chunk.moments(len(frames), times)
+        count = self._count(chunk, moments[-1])
+        self._steps += self._split(chunk, frames, origin, moments)
         numbers = [step.number for step in self._steps]
-        retained = self._policy.retain(numbers, self._count(chunk))
+        retained = self._policy.retain(numbers, count)
         self._steps = [self._steps[index] for index in retained]
         return chunk
 
     def state(self) -> PolicyState:
         """Retained steps: content and where it came from; as `Policy.state`."""
         steps = [
-            [step.number, float(step.origin.seconds[0]), step.vision_seconds]
+            [step.number, float(step.origin.seconds[0]), step.vision_seconds, step.moment]
             for step in self._steps
         ]
         contents = {f"step_{turn}": step.content for turn, step in enumerate(self._steps)}
@@ -123,54 +127,71 @@ class Reprefill:
         steps, chunk = self.chosen(), self._size
         if not steps or chunk is None:
             return
-        engine = self._engine
-        placement = chunk.place(len(steps))
-        needed = engine.memory.position_bound + placement.advance
+        engine, chunk = self._engine, self._chunk(steps, chunk)
+        needed = engine.memory.position_bound + chunk.placement.advance
         if needed > engine.max_positions:
             raise ContextLimitError(
                 f"{len(steps)} frames or pairs of frames need {needed:g} positions, the model ends "
                 f"at {engine.max_positions}: lower num_frames or kv_size"
             )
+        numbers = torch.tensor([step.number for step in steps])
+        seconds = torch.stack([step.origin.seconds[0] for step in steps])
         engine.decoder.forward(
-            engine.memory, self._features(steps), placement, _joined(steps), output="none"
+            engine.memory,
+            chunk.features,
+            chunk.placement,
+            chunk.origin(numbers, seconds),
+            output="none",
+            added=chunk.added,
         )
 
     def chosen(self) -> list[Step]:
         """What a question would be shown now."""
-        if self._size is None:
+        if self._size is None or not self._steps:
             return []
         numbers = [step.number for step in self._steps]
-        picked = self._policy.pick(numbers, self._count(self._size))
+        picked = self._policy.pick(numbers, self._count(self._size, self._steps[-1].moment))
         return [self._steps[index] for index in picked]
 
-    def _count(self, chunk: VisualChunk) -> int:
-        count = self._policy.num_steps(chunk.tokens_per_step, chunk.frames_per_step)
+    def _count(self, chunk: VisualChunk, newest: float) -> int:
+        """Steps that the budget holds if none has more text than one of the time `newest`."""
+        needed = chunk.tokens_per_step + self._engine.num_text_tokens(newest)
+        count = self._policy.num_steps(needed, chunk.frames_per_step)
         if count < 1:
             raise FrameError(
-                f"one frame needs {chunk.tokens_per_step} visual tokens but kv_size is "
+                f"one frame needs {needed} visual tokens but kv_size is "
                 f"{self._policy.config.kv_size}: raise --kv_size or set the option num_frames"
             )
         return count
 
-    def _split(self, chunk: VisualChunk, frames: Tensor, origin: Provenance) -> list[Step]:
+    def _split(
+        self, chunk: VisualChunk, frames: Tensor, origin: Provenance, moments: list[float]
+    ) -> list[Step]:
         tokens, length = chunk.tokens_per_step, chunk.frames_per_step
         count = -(-len(frames) // length)
         if self._policy.options.cache_features:
-            contents, seconds = chunk.features.split(tokens), chunk.vision_seconds / count
+            contents, seconds = chunk.depths.split(tokens), chunk.vision_seconds / count
         else:
             short = count * length - len(frames)
             contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)
             seconds = 0.0
         parts = zip(*(field.split(tokens) for field in vars(origin).values()), strict=True)
         return [
-            Step(content.clone(), Provenance(*part), seconds)
-            for content, part in zip(contents, parts, strict=True)
+            Step(content.clone(), Provenance(*part), seconds, moment)
+            for content, part, moment in zip(contents, parts, moments, strict=True)
         ]
 
     def _restored(
-        self, size: VisualChunk, content: Tensor, number: int, seconds: float, spent: float
+        self,
+        size: VisualChunk,
+        content: Tensor,
+        number: int,
+        seconds: float,
+        spent: float,
+        moment: float | None = None,
     ) -> Step:
-        example = size.features[: size.tokens_per_step]
+        """`moment` is not in files of versions without text between frames."""
+        example = size.depths[: size.tokens_per_step]
         if not self._policy.options.cache_features:
             assert self._frame_size is not None
             example = torch.empty(
@@ -192,19 +213,16 @@ class Reprefill:
             torch.full((count,), seconds, dtype=torch.float64),
             torch.arange(count),
         )
-        return Step(content, origin, float(spent))
+        return Step(content, origin, float(spent), float(seconds if moment is None else moment))
 
-    def _features(self, steps: list[Step]) -> Tensor:
+    def _chunk(self, steps: list[Step], size: VisualChunk) -> VisualChunk:
+        """The steps as one chunk, their texts included."""
         contents = torch.cat([step.content for step in steps])
         if self._policy.options.cache_features:
             self.vision_seconds = (sum(step.vision_seconds for step in steps), 0.0)
-            return contents
-        watch = Stopwatch(self._engine.device)
-        features = self._engine.see(contents).features
-        self.vision_seconds = (0.0, watch.seconds())
-        return features
-
-
-def _joined(steps: list[Step]) -> Provenance:
-    fields = zip(*(vars(step.origin).values() for step in steps), strict=True)
-    return Provenance(*(torch.cat(field) for field in fields))
+            chunk = size.of_depths(contents)
+        else:
+            watch = Stopwatch(self._engine.device)
+            chunk = self._engine.see(contents)
+            self.vision_seconds = (0.0, watch.seconds())
+        return self._engine.with_text(chunk, [step.moment for step in steps])

@@ -11,6 +11,7 @@ from torch import Tensor
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
 from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.frame_text import pictures_attention, settle_text
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
@@ -58,7 +59,10 @@ def compress(
     wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    kept = policy.choose(memory, attention)
+    if memory.has_frame_text:
+        kept, attention = _choose_with_text(memory, policy, attention)
+    else:
+        kept = policy.choose(memory, attention)
     folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
@@ -72,6 +76,19 @@ def compress(
         kept=rows_per_layer(memory, policy, kept),
         renumbered=memory.num_renumberings > before,
     )
+
+
+def _choose_with_text(
+    memory: StreamMemory, policy: Policy, attention: Sequence[Tensor | None]
+) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+    """What stays where frames have text, and the attention that it was chosen by."""
+    if policy.config.frame_text == "scored":
+        return policy.choose(memory, attention), attention
+    stacks = memory.stacks
+    attention = [pictures_attention(*pair) for pair in zip(stacks, attention, strict=True)]
+    kept = policy.choose(memory, attention)
+    preferences = policy.preferences(memory, attention)
+    return settle_text(policy, stacks, kept, preferences), attention
 
 
 def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:

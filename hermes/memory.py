@@ -80,6 +80,8 @@ class StreamMemory:
         """How often positions were renumbered, over the life of the stream."""
         self.filled_late = False
         """True where the tokens of a layer are filled in just before it reads them."""
+        self.has_frame_text = False
+        """Whether text that belongs to frames has been read."""
         self._angles = angles
         self._places = [
             (stack, index) for stack in self.stacks for index in range(len(stack.layers))
@@ -165,6 +167,7 @@ class StreamMemory:
         for stack in self.stacks:
             stack.clear()
         self.position_bound = 0
+        self.has_frame_text = False
 
     def hold(self, num_prefix: int, num_tokens: int) -> None:
         """Declare so many tokens in use; what they are is written by the caller."""
@@ -193,6 +196,7 @@ class StreamMemory:
         An exception inside leaves the memory as it was. Yields the rotations of the new tokens.
         """
         self.reserve(placement.num_tokens)
+        self.has_frame_text |= provenance is not None and provenance.has_text
         if not self.filled_late:
             for stack in self.stacks:
                 stack.refresh(self._angles)
@@ -254,6 +258,13 @@ class StreamMemory:
         """Put other content into visual tokens of a stack; see `LayerStack.replace`."""
         stack.refresh(self._angles)
         stack.replace(rows, keys, values, weights, self._angles)
+
+    def text_first(self) -> None:
+        """Move text of frames before their pictures, both in the order in which they came: where
+        a token stands does not matter, its position moves along."""
+        for stack in self.stacks if self.has_frame_text else []:
+            picture = ~stack.origin.is_text[:, stack.visual]
+            stack.gather(picture.int().argsort(dim=1, stable=True))
 
     def keep(
         self,

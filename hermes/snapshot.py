@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hermes.checked_file import CheckedFile, SnapshotError, read, write
 from hermes.integrity import MemoryIntegrityError, check_integrity
-from hermes.provenance import ProvenanceBuffers
+from hermes.provenance import NO_PATCH, ProvenanceBuffers
 
 if TYPE_CHECKING:
     from hermes.memory import StreamMemory
@@ -199,4 +199,5 @@ def _write(memory: StreamMemory, tensors: Mapping[str, Tensor], counts: Counts) 
         for name in ProvenanceBuffers.NAMES:
             getattr(stack.origin, name)[:, :used] = tensors[name][rows]
     memory.hold(counts.num_prefix, used)
+    memory.has_frame_text = bool((tensors["patch"] == NO_PATCH).any())
     memory.position_bound = counts.position_bound

@@ -52,9 +52,11 @@ def fold(
         keys, values: (m, g, n, d), keys un-rotated.
         seconds, weights: (m, n) time and multiplicity of each token.
         kept: (m, k) indices in [0, n) that stay; the others, at least one per
-            layer, are folded.
+            layer, are folded, those of weight 0 (text of frames) only if there are no others.
     """
-    share = weights.scatter(1, kept, 0)
+    gone = torch.ones_like(weights).scatter(1, kept, 0)
+    share = weights * gone
+    share = torch.where(share.sum(dim=1, keepdim=True) > 0, share, gone)  # if all of it is text
     totals = share.sum(dim=1)
     if not weighted:
         share = (share > 0).to(share.dtype)

@@ -279,6 +279,8 @@ class AbstractHermes(ReleasedNames, ABC):
             observer=observer,
             added=chunk.added,
         )
+        if self.policy.evicts:
+            memory.text_first()
         return chunk
 
     def with_text(self, chunk: VisualChunk, moments: Sequence[float]) -> VisualChunk:

@@ -69,6 +69,12 @@ class Hermes(Policy):
             for stack, scores in zip(memory.stacks, self.scores(memory, attention), strict=True)
         ]
 
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """The same scores."""
+        return self.scores(memory, attention)
+
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Top-k of the smoothed scores, which `choose` hands over, in time order."""
         assert attention is not None

@@ -25,6 +25,15 @@ class Random(Policy):
         self._generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
         return super().choose(memory, attention)
 
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Drawn as well."""
+        return [
+            torch.rand(len(stack), stack.num_visual, generator=self._generator).to(stack.device)
+            for stack in memory.stacks
+        ]
+
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """One draw per layer, layers in their order."""
         total = stack.num_visual

@@ -24,7 +24,7 @@ from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.frames import frame_tail
-from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.selection import scaled_ranks, top_after
 from hermes.policy_parts.state import PolicyState, check_names, frame_number
 
 
@@ -61,9 +61,16 @@ class StreamMem(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The least attended token of each new frame is secured: its slot is the prototype's."""
         assert attention is not None
-        secured = torch.zeros_like(attention, dtype=torch.bool)
-        secured.scatter_(1, self._slots(attention), True)
-        return top_after(attention, secured, self.config.kv_size)
+        return top_after(attention, self._secured(attention), self.config.kv_size)
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """As they are chosen: slots of prototypes first."""
+        return [
+            None if scores is None else scaled_ranks(scores) + 2 * self._secured(scores)
+            for scores in attention
+        ]
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -95,6 +102,11 @@ class StreamMem(Policy):
             for held in (stack.keys, stack.values)
         )
         memory.replace(stack, rows, keys, values, torch.where(whole, 1, length))
+
+    def _secured(self, scores: Tensor) -> Tensor:
+        """(l, n) bool."""
+        nothing = torch.zeros_like(scores, dtype=torch.bool)
+        return nothing.scatter_(1, self._slots(scores), True)
 
     def _slots(self, scores: Tensor) -> Tensor:
         """(l, m) index of the least attended token of each of the m newest frames."""

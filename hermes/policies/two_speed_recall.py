@@ -127,6 +127,7 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
         keys = stack.keys[index, :, rows].float()
         looks = keys.transpose(0, 1).flatten(1) @ query
         twice = torch.isin(stack.origin.frame[index, rows], recalled)
+        twice |= stack.origin.is_text[index, rows]  # a question reads pictures only
         past = looks.masked_fill(twice, -torch.inf).topk(plan.past).indices.sort()[0]
         recent = torch.arange(total, stack.num_visual, device=stack.device)
         return torch.cat((past, recent))

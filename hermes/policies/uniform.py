@@ -19,10 +19,10 @@ class Uniform(Policy):
     """
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """All tokens of the frames that stay."""
+        """All tokens of the frames that stay, text included."""
         first = memory.stacks[0]
         frames = first.origin.frame[0, first.visual].cpu()
-        numbers, counts = frames.unique_consecutive(return_counts=True)
+        numbers, counts = frames.unique(return_counts=True)
         chosen = spread(numbers.tolist(), counts.tolist(), self.config.kv_size)
         self._rows = torch.isin(frames, torch.tensor(chosen)).nonzero().flatten()
         return super().choose(memory, attention)

@@ -135,6 +135,14 @@ class Policy(ABC):
             self.select(stack, seen) for stack, seen in zip(memory.stacks, attention, strict=True)
         ]
 
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Per stack (l, n), larger is rather kept; asked after `choose`, and only where text has to
+        stay with its frame: what was chosen then gives way in this order. None: frames of which
+        most was chosen, then the newest tokens."""
+        return [None] * len(memory.stacks)
+
     def evicting(  # noqa: B027 - most policies let go without a word
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
     ) -> None:

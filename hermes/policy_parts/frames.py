@@ -1,5 +1,8 @@
 """Whole frames at the end of the memory, where nothing has been evicted yet.
 
+Text of frames, where there is any, stands before all pictures; tokens of a frame are those of its
+picture unless text is named.
+
 Shapes: n visual tokens, t tokens per frame, a position axes.
 """
 
@@ -7,9 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
+from hermes.provenance import NO_PATCH
 
 
 class FrameTail(NamedTuple):
@@ -22,11 +27,36 @@ class FrameTail(NamedTuple):
     """Tokens that layer 0 holds of each."""
     num_whole: int
     """Newest frames in a row that have `tokens_per_frame` tokens in layer 0."""
+    num_text: int = 0
+    """Text tokens in layer 0."""
+    text_counts: tuple[int, ...] = ()
+    """Those of each frame; empty for none."""
 
     @property
     def tokens_per_frame(self) -> int:
         """t: those of the newest frame."""
         return self.counts[-1]
+
+    @property
+    def tokens_with_text(self) -> int:
+        """t and the text tokens of the frame that has most."""
+        return self.tokens_per_frame + max(self.text_counts, default=0)
+
+    def fitting(self, budget: int) -> tuple[int, int]:
+        """How many of the newest frames fit a budget with their text, and the tokens of that."""
+        texts = self.text_counts or (0,) * len(self.counts)
+        frames = text = spent = 0
+        for count, own in zip(reversed(self.counts), reversed(texts), strict=True):
+            spent += count + own
+            if spent > budget:
+                break
+            frames, text = frames + 1, text + own
+        return frames, text
+
+    def whole_among(self, numbers: list[int]) -> list[int]:
+        """Those of these frames that have t tokens in layer 0."""
+        counts = dict(zip(self.numbers, self.counts, strict=True))
+        return [number for number in numbers if counts.get(number) == self.tokens_per_frame]
 
     def whole_since(self, frame: int) -> int:
         """How many of the newest frames came after the number `frame`.
@@ -48,14 +78,27 @@ class FrameTail(NamedTuple):
 def frame_tail(memory: StreamMemory) -> FrameTail:
     """Look at the frame numbers of layer 0; waits for the device once."""
     first = memory.stacks[0]
-    numbers, counts = (
-        first.origin.frame[0, first.visual].cpu().unique_consecutive(return_counts=True)
-    )
+    if memory.has_frame_text:
+        origin = torch.stack(
+            (first.origin.frame[0, first.visual], first.origin.patch[0, first.visual])
+        )
+        return _tail(*origin.cpu())
+    return _tail(first.origin.frame[0, first.visual].cpu())
+
+
+def _tail(frames: Tensor, patches: Tensor | None = None) -> FrameTail:
+    texts = frames[:0] if patches is None else frames[patches == NO_PATCH]
+    pictures = frames if patches is None else frames[patches != NO_PATCH]
+    numbers, counts = pictures.unique_consecutive(return_counts=True)
     sizes = counts.tolist()
     whole = 0
     while whole < len(sizes) and sizes[-1 - whole] == sizes[-1]:
         whole += 1
-    return FrameTail(numbers.tolist(), sizes, whole)
+    if not len(texts):
+        return FrameTail(numbers.tolist(), sizes, whole)
+    of_frame = dict(zip(*(part.tolist() for part in texts.unique(return_counts=True)), strict=True))
+    own = tuple(of_frame.get(number, 0) for number in numbers.tolist())
+    return FrameTail(numbers.tolist(), sizes, whole, len(texts), own)
 
 
 def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:

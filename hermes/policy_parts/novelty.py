@@ -24,7 +24,7 @@ def frame_similarity(
     Layer-0 values depend on the picture alone, not on what was seen before. Waits for the device.
     """
     starts, length = {}, tail.tokens_per_frame
-    slot = memory.num_prefix
+    slot = memory.num_prefix + tail.num_text
     for number, count in zip(tail.numbers, tail.counts, strict=True):
         starts[number] = slot
         slot += count

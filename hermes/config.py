@@ -73,8 +73,9 @@ class MemoryConfig:
     frame_text: str = "with_frame"
     """What becomes of text that belongs to a frame, such as its time stamp; it counts in the budget
     whichever of `FRAME_TEXTS` it is. `with_frame`: in each layer it stays as long as one token of
-    its frame does. `scored`: each token stays or leaves as the policy says. `dropped`: it leaves
-    at the first pruning. No effect on families without such text."""
+    its frame does. `scored`: each token stays or leaves as the policy says, which may look at
+    pictures alone. `dropped`: it leaves at the first pruning. No effect on families without
+    such text."""
     outer_markers: bool = True
     """Whether the marks that a family's chat template sets around a whole video are read, as from
     transformers 5.10 on; False leaves them out, as before. No effect on other families."""

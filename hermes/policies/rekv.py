@@ -83,9 +83,10 @@ class ReKV(ArchivePolicy):
         self.open_archive(options.host_bytes_limit, quantised=options.quantised)
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """The newest whole frames, with their text."""
+        """The newest whole frames, with their text if it is to stay."""
         self._tail = frame_tail(memory)
-        self._fitting = self._tail.fitting(self.config.kv_size)
+        with_text = self.config.frame_text != "dropped"
+        self._fitting = self._tail.fitting(self.config.kv_size, with_text=with_text)
         return super().choose(memory, attention)
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:

@@ -42,9 +42,10 @@ class FrameTail(NamedTuple):
         """t and the text tokens of the frame that has most."""
         return self.tokens_per_frame + max(self.text_counts, default=0)
 
-    def fitting(self, budget: int) -> tuple[int, int]:
-        """How many of the newest frames fit a budget with their text, and the tokens of that."""
-        texts = self.text_counts or (0,) * len(self.counts)
+    def fitting(self, budget: int, *, with_text: bool) -> tuple[int, int]:
+        """How many of the newest frames fit a budget, if need be with their text, and the tokens
+        of that."""
+        texts = self.text_counts if with_text and self.num_text else (0,) * len(self.counts)
         frames = text = spent = 0
         for count, own in zip(reversed(self.counts), reversed(texts), strict=True):
             spent += count + own

@@ -6,7 +6,7 @@ Nothing here uses our prompt strings, chunks or position rules.
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,3 +69,64 @@ def own_logits(engine: Any, frames: np.ndarray, question: str, *, outer: bool = 
         video_grid_thw=grid,
     ).logits[0]
     return logits[-len(engine.processor.encode(question)) :]
+
+
+class Piece(NamedTuple):
+    """Text or a chunk as transformers' text model takes it."""
+
+    embeddings: Tensor
+    """(q, e)."""
+    is_picture: Tensor
+    """(q,) bool."""
+    depths: list[Tensor]
+    """(picture tokens, e) of each tapped depth."""
+    offsets: np.ndarray
+    """(3, q) positions, counted from the first."""
+
+
+@torch.no_grad()
+def text_piece(engine: Any, text: str) -> Piece:
+    """Text without pictures."""
+    ids = engine.processor.encode(text).to(engine.device)
+    embeddings = engine.model.get_input_embeddings()(ids).detach()
+    places = np.array([range(len(ids))] * 3)
+    return Piece(embeddings, torch.zeros(len(ids), dtype=torch.bool), [], places)
+
+
+@torch.no_grad()
+def chunk_piece(engine: Any, frames: np.ndarray, first: int) -> Piece:
+    """Frames from number `first` of the stream on."""
+    ids = engine.processor.encode(video_text(len(frames), first))
+    is_picture = ids == engine.model.config.video_token_id
+    rows, grid = pixel_rows(engine, frames)
+    seen = engine.model.model.get_video_features(rows.to(engine.dtype), grid.to(engine.device))
+    embeddings = engine.model.get_input_embeddings()(ids.to(engine.device)).detach().clone()
+    embeddings[is_picture] = seen.pooler_output[0]
+    depths = [depth[0] for depth in seen.deepstack_features]
+    return Piece(embeddings, is_picture, depths, _offsets(is_picture.tolist()))
+
+
+def _offsets(is_picture: list[bool]) -> np.ndarray:
+    """Text advances all axes by one, a grid by its longer side."""
+    places, following, patch = [], 0, 0
+    for picture in is_picture:
+        if picture:
+            y, x = divmod(patch, GRID[1])
+            places.append((following, following + y, following + x))
+            patch += 1
+        else:
+            following, patch = following + (max(GRID) if patch else 0), 0
+            places.append((following,) * 3)
+            following += 1
+    return np.array(places).T
+
+
+def joined(pieces: list[Piece]) -> tuple[Tensor, dict[str, Any]]:
+    """(n, e) embeddings of everything and the arguments that go with them."""
+    depths = [piece.depths for piece in pieces if piece.depths]
+    masks = torch.cat([piece.is_picture for piece in pieces])
+    given = {
+        "visual_pos_masks": masks[None],
+        "deepstack_visual_embeds": [torch.cat(depth) for depth in zip(*depths, strict=True)],
+    }
+    return torch.cat([piece.embeddings for piece in pieces]), given

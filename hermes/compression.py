@@ -47,12 +47,12 @@ def compress(
     config = policy.config
     if not policy.evicts:
         return Compression(entered=False)
-    if memory.num_tokens <= config.kv_size:
+    if all(stack.num_tokens <= policy.budget(stack) for stack in memory.stacks):
         return Compression(
             entered=False, renumbered=_keep_margin(memory, policy, rule, max_positions)
         )
     renumber = rule.renumber if _renumbers(memory, policy, max_positions) else None
-    if not policy.overflows(memory.num_visual):
+    if not policy.overflows(memory.stacks):
         if renumber:
             memory.renumber(renumber)
         return Compression(entered=True, renumbered=renumber is not None)
@@ -73,7 +73,7 @@ def compress(
     memory.keep(kept, summaries, renumber)
     return Compression(
         entered=True,
-        kept=rows_per_layer(memory, policy, kept),
+        kept=rows_per_layer(folding, kept),
         renumbered=memory.num_renumberings > before,
     )
 
@@ -102,12 +102,13 @@ def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Ten
     return torch.stack([nothing if row is None else row for row in found])
 
 
-def rows_per_layer(memory: StreamMemory, policy: Policy, kept: Sequence[Tensor]) -> list[Tensor]:
-    """What `Policy.choose` gave, layer by layer and without the slots of the summaries."""
+def rows_per_layer(folding: Sequence[slice | None], kept: Sequence[Tensor]) -> list[Tensor]:
+    """What `Policy.choose` gave, layer by layer and without the slots of the summaries; `folding`
+    is `Policy.folding` of each stack."""
     return [
-        row[: len(row) - policy.folds(layer)]
-        for stack, rows in zip(memory.stacks, kept, strict=True)
-        for layer, row in zip(stack.layers, rows, strict=True)
+        row[:-1] if layers and index in range(layers.start, layers.stop) else row
+        for layers, rows in zip(folding, kept, strict=True)
+        for index, row in enumerate(rows)
     ]
 
 

@@ -86,8 +86,11 @@ def take_snapshot(engine: Any, seconds: float, step_frames: Sequence[int]) -> Sn
         rows = [np.concatenate(shown) if shown else np.empty(0, np.int64)] * engine.num_layers
     else:
         memory = engine.memory
-        kept = memory.provenance.frame[:, memory.num_prefix : memory.num_tokens]
-        rows = list(kept.cpu().numpy())
+        rows = [
+            row
+            for stack in memory.stacks
+            for row in stack.origin.frame[:, stack.visual].cpu().numpy()
+        ]
     counts, summaries = count_tokens(rows, step_frames)
     return Snapshot(seconds, counts, summaries, host_frames)
 

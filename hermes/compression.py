@@ -70,6 +70,8 @@ def compress(
         for stack, layers, rows in zip(memory.stacks, folding, kept, strict=True)
     ]
     policy.evicting(memory, attention, kept)
+    if config.frame_text == "dropped":
+        memory.ledger.forget_text()
     memory.keep(kept, summaries, renumber)
     return Compression(
         entered=True,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hermes.integrity import check_integrity
 from hermes.layer_stack import LayerStack, LayerView
+from hermes.ledger import Ledger
 from hermes.positions import Placement, Renumber
 from hermes.provenance import Provenance, ProvenanceView, joined
 from hermes.rotation import Angles
@@ -43,6 +44,8 @@ class Mark(NamedTuple):
     next_positions: list[Tensor]
     """Per stack, as the number of tokens."""
     position_bound: float
+    num_frames: int
+    """In the ledger."""
 
 
 class StreamMemory:
@@ -87,6 +90,7 @@ class StreamMemory:
         """True where the tokens of a layer are filled in just before it reads them."""
         self.has_frame_text = False
         """Whether text that belongs to frames has been read."""
+        self.ledger = Ledger()
         self._angles = angles
         self._places = [
             (stack, index) for stack in self.stacks for index in range(len(stack.layers))
@@ -175,6 +179,7 @@ class StreamMemory:
             stack.clear()
         self.position_bound = 0
         self.has_frame_text = False
+        self.ledger = Ledger()
 
     def hold(self, num_prefix: int, num_tokens: int | Sequence[int]) -> None:
         """Declare so many tokens in use, in all layers or in each; what they are is written by the
@@ -216,6 +221,8 @@ class StreamMemory:
             for stack in self.stacks:
                 stack.truncate(stack.num_tokens)
             raise
+        if provenance is not None:
+            self.ledger.add(provenance, self.num_tokens)
         for stack in self.stacks:
             stack.num_tokens += placement.num_tokens
             stack.next_position.add_(placement.advance)
@@ -241,7 +248,7 @@ class StreamMemory:
         """The present state, for `rollback`."""
         following = [stack.next_position.clone() for stack in self.stacks]
         counts = [stack.num_tokens for stack in self.stacks]
-        return Mark(counts, following, self.position_bound)
+        return Mark(counts, following, self.position_bound, len(self.ledger.frames))
 
     def rollback(self, mark: Mark) -> None:
         """Drop everything appended since `mark`; nothing older is touched."""
@@ -250,6 +257,7 @@ class StreamMemory:
             stack.next_position.copy_(following)
             stack.truncate(count)
         self.position_bound = mark.position_bound
+        del self.ledger.frames[mark.num_frames :]
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
@@ -296,6 +304,7 @@ class StreamMemory:
         for stack, rows, summary in zip(self.stacks, kept, summaries, strict=True):
             if rows.shape[1] < stack.num_visual or summary is not None:
                 stack.gather(rows)
+        self.ledger.trim(min(stack.num_visual for stack in self.stacks))
         self._renumber(renumber, summaries)
         self._raise_bound(any(summary is not None for summary in summaries))
 

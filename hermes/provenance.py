@@ -29,6 +29,8 @@ class Provenance:
     """(q,) fp64 time of that frame in the stream."""
     patch: Tensor
     """(q,) int64 index of the token inside its frame (row by row); `NO_PATCH` for its text."""
+    size: tuple[int, int] | None = None
+    """Rows and columns of the visual tokens of each frame; None: one row."""
 
     @property
     def has_text(self) -> bool:

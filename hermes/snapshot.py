@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,7 +17,8 @@ from torch.nn.functional import pad
 
 from hermes.checked_file import CheckedFile, SnapshotError, read, write
 from hermes.integrity import MemoryIntegrityError, check_integrity
-from hermes.provenance import NO_PATCH, ProvenanceBuffers
+from hermes.ledger import Ledger, Size, frames_of
+from hermes.provenance import NO_PATCH, Provenance, ProvenanceBuffers
 
 if TYPE_CHECKING:
     from hermes.layer_stack import LayerStack
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _STATES = ("keys", "values")
 _NAMES = (*_STATES, "positions", "next_position", *ProvenanceBuffers.NAMES)
 _COUNTS = ("num_prefix", "num_tokens", "position_bound")
+_LEDGER = "ledger"
 
 
 class Counts(NamedTuple):
@@ -60,7 +63,8 @@ def save(
     prefix, tokens, bound = Counts.of(memory)
     alike = str(tokens[0]) if len(set(tokens)) == 1 else " ".join(map(str, tokens))
     counts = dict(zip(_COUNTS, (str(prefix), alike, str(bound)), strict=True))
-    write(path, {**(beside or {}), **_tensors(memory)}, {**(metadata or {}), **counts})
+    texts = {**(metadata or {}), **counts, _LEDGER: memory.ledger.to_json()}
+    write(path, {**(beside or {}), **_tensors(memory)}, texts)
 
 
 def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
@@ -80,7 +84,7 @@ def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
 
 def others(file: CheckedFile) -> dict[str, str]:
     """The metadata given to `save`."""
-    return {name: text for name, text in file.texts.items() if name not in _COUNTS}
+    return {name: text for name, text in file.texts.items() if name not in (*_COUNTS, _LEDGER)}
 
 
 def beside(file: CheckedFile) -> dict[str, Tensor]:
@@ -103,6 +107,7 @@ def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = Non
     _check_form(file, like, max(counts.num_tokens))
     held = like.sibling(counts.num_tokens, torch.device("cpu"))
     _write(held, file.tensors, counts)
+    held.ledger = _ledger(file, held)
     try:
         check_integrity(held, max_positions)
     except MemoryIntegrityError as error:
@@ -123,6 +128,7 @@ def fill(memory: StreamMemory, held: StreamMemory) -> None:
         if (needed := counts.num_tokens[stack.layers.start]) > stack.capacity:
             stack.grow(needed)
     _write(memory, _tensors(held), counts)
+    memory.ledger = held.ledger
 
 
 def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
@@ -168,6 +174,48 @@ def _counts(file: CheckedFile, like: StreamMemory) -> Counts:
     ):
         raise SnapshotError(f"{file.path}: these counts cannot be: {counts._asdict()}")
     return counts
+
+
+def _ledger(file: CheckedFile, held: StreamMemory) -> Ledger:
+    """What the file says; files of versions without a ledger are read off layer 0."""
+    if _LEDGER not in file.texts:
+        return _recovered_ledger(held)
+    try:
+        ledger = Ledger.from_json(file.texts[_LEDGER])
+    except (TypeError, ValueError) as error:
+        raise SnapshotError(f"{file.path}: its list of frames is damaged: {error!r}") from error
+    needed = sum(frame.num_tokens for frame in ledger.frames[1:])
+    if needed > held.num_visual:
+        raise SnapshotError(
+            f"{file.path}: its list of frames needs {needed} tokens, {held.num_visual} are there"
+        )
+    return ledger
+
+
+def _recovered_ledger(memory: StreamMemory) -> Ledger:
+    """The newest frames of one size that layer 0 holds whole, for a memory without a ledger."""
+    first, ledger = memory.stacks[0], Ledger()
+    patches = first.origin.patch[0, : first.num_tokens]
+    rows = (patches != NO_PATCH).nonzero().flatten()
+    rows = rows[(rows >= first.num_prefix) & (first.origin.frame[0, rows] >= 0)]
+    if not len(rows):
+        return ledger
+    origin = Provenance(first.origin.frame[0, rows], first.origin.seconds[0, rows], patches[rows])
+    found = frames_of(origin, first_slot=int(rows[0]))
+    length = found[-1].num_tokens
+    size = _size_of(first.positions[0, :, rows[-length:]])
+    while found and found[-1].num_tokens == length:
+        ledger.frames.insert(0, replace(found.pop(), size=size))
+    return ledger
+
+
+def _size_of(positions: Tensor) -> Size:
+    """Of a frame whose tokens have these (a, t) positions: from their rows, or square."""
+    length = positions.shape[1]
+    rows = round(length**0.5)
+    if len(positions) == 3:
+        rows = int(positions[1].max() - positions[1].min()) + 1
+    return (rows, length // rows) if length % rows == 0 else (1, length)
 
 
 def _check_form(file: CheckedFile, like: StreamMemory, used: int) -> None:

@@ -26,20 +26,23 @@ from hermes import (
     make_policy,
 )
 from hermes.compression import stacked_attention
-from hermes.policies import Guidance
+from hermes.policies import Guidance, Policy
+from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
 from inference.answering import AnswerLoop
 from inference.attention import choose_kernel
 from inference.decoder import Output, StreamDecoder
-from inference.errors import naming_remedies, position_advice
+from inference.errors import naming_remedies
 from inference.frames import to_frames
 from inference.guidance import PROBES
+from inference.kept.frames import KeptFrames
+from inference.kept.kept import Kept
+from inference.kept.tokens import KeptTokens
 from inference.processor import Processor
 from inference.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
 from inference.released_names import ReleasedNames
-from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
 from inference.visual_chunk import VisualChunk
 
@@ -80,7 +83,6 @@ class AbstractHermes(ReleasedNames, ABC):
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
         self._answering = AnswerLoop(self)
-        self._warned = False
         self.adopt(config)
 
     @property
@@ -117,9 +119,17 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
-        self.reprefill = Reprefill(self) if self.policy.reprefills else None
+        self.kept = self.keeping(self.policy)
         self._memory: StreamMemory | None = None
         self.clear_cache()
+
+    def keeping(self, policy: Policy) -> Kept:
+        """What keeps this stream under a policy; empty."""
+        return (
+            KeptFrames(self, policy)
+            if isinstance(policy, ReprefillPolicy)
+            else KeptTokens(self, policy)
+        )
 
     def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
         """The configuration with other fields named by the user, presets worked out anew.
@@ -169,9 +179,7 @@ class AbstractHermes(ReleasedNames, ABC):
         self._answering.refuse_interruption()
         if self._memory is not None:
             self._memory.clear()
-        self.policy.reset()
-        if self.reprefill:
-            self.reprefill.clear()
+        self.kept.clear()
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
         self.compression_seconds = 0.0
@@ -231,7 +239,7 @@ class AbstractHermes(ReleasedNames, ABC):
             seen: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
-            FrameError: wrong type or shape, or a single frame larger than the budget.
+            FrameError: as `Kept.receive`, or frames of a wrong type or shape.
             ContextLimitError: the policy keeps everything and the model's range is full.
             DeviceMemoryError: the device is full; the memory is as before.
         """
@@ -247,10 +255,7 @@ class AbstractHermes(ReleasedNames, ABC):
             nominal = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
             times_seconds = self._delay_seconds + nominal
         with self.naming_remedies(f"watching {len(frames)} frames"):
-            if self.reprefill:
-                chunk = self.reprefill.receive(frames, times_seconds, seen)
-            else:
-                chunk = self._read_chunk(seen or self.see(frames), len(frames), times_seconds)
+            chunk = self.kept.receive(frames, times_seconds, seen)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         last_number = self.total_processed_frames - 1
@@ -258,30 +263,6 @@ class AbstractHermes(ReleasedNames, ABC):
         self._tokens_per_frame = chunk.tokens_per_frame
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
-
-    def _read_chunk(
-        self, chunk: VisualChunk, num_frames: int, times_seconds: Sequence[float] | Tensor
-    ) -> VisualChunk:
-        memory = self.memory
-        chunk = self.with_text(chunk, chunk.moments(num_frames, times_seconds))
-        if self.policy.evicts and not chunk.fits(min(self.policy.budgets)) and not self._warned:
-            self._warned = True
-            chunk.warn_oversized(num_frames, min(self.policy.budgets))
-        ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
-        origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
-        observer = self.policy.observer(memory, chunk.placement.num_tokens)
-        self.decoder.forward(
-            memory,
-            chunk.features,
-            chunk.placement,
-            origin,
-            output="none",
-            observer=observer,
-            added=chunk.added,
-        )
-        if self.policy.evicts:
-            memory.text_first()
-        return chunk
 
     def with_text(self, chunk: VisualChunk, moments: Sequence[float]) -> VisualChunk:
         """The chunk with the texts of its steps, whose frames lie around these seconds."""
@@ -386,10 +367,9 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
         """Inside, a full device or position range is an error that names the settings to change."""
-        advice = position_advice(self.policy.evicts)
         return naming_remedies(
             doing,
-            None if self.reprefill else advice,
+            self.kept.position_advice,
             kv_size=self.config.kv_size,
             chunk_frames=self.config.chunk_frames,
             max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,
@@ -409,16 +389,13 @@ class AbstractHermes(ReleasedNames, ABC):
             ),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
-            "memory_bytes": self.memory.num_bytes + self._extra_device_bytes(),
+            "memory_bytes": self.memory.num_bytes + self.kept.num_bytes,
             "host_bytes": self.policy.host_bytes,
             "max_positions": self.max_positions,
             "dtype": str(self.dtype).removeprefix("torch."),
             "attn": self.attn,
             "sample_fps": self.sample_fps,
         }
-
-    def _extra_device_bytes(self) -> int:
-        return self.policy.device_bytes + (self.reprefill.num_bytes if self.reprefill else 0)
 
     def _allocate(self) -> StreamMemory:
         text = self.text_config

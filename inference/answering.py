@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,10 +14,8 @@ from hermes.policies import Recall
 from inference.cleanup import settled
 from inference.prompts import Turn, parse_options
 from inference.sampler import Sampler
+from inference.stream_parts import Stream
 from inference.timing import AnswerClock
-
-if TYPE_CHECKING:
-    from inference.abstract_hermes import AbstractHermes
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +23,7 @@ logger = logging.getLogger(__name__)
 class AnswerLoop:
     """Decoding for one stream; refuses to be interleaved with watching."""
 
-    def __init__(self, engine: AbstractHermes) -> None:
+    def __init__(self, engine: Stream) -> None:
         self._engine = engine
         self._running = False
 
@@ -98,8 +95,8 @@ class AnswerLoop:
                     token = sampler(self._logits(self._read(memory, torch.tensor([token]))))
         finally:
             if clock.num_tokens:
-                vision = engine.reprefill.vision_seconds if engine.reprefill else (0.0, 0.0)
-                engine.last_timing = clock.timing(engine.compression_seconds, vision)
+                spent = engine.compression_seconds, engine.kept.vision_seconds
+                engine.last_timing = clock.timing(*spent)
 
     def _prefill(
         self, input_text: Mapping[str, str], clock: AnswerClock
@@ -109,20 +106,13 @@ class AnswerLoop:
         prompt = self._engine.closing_prompt + input_text["prompt"]
         ids = processor.encode(prompt)
         clock.tokenised()
-        memory, recall = self._prepare()
+        memory, recall = self._engine.kept.prepare()
         if recall:
             recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))
         hidden = self._read(memory, ids, recall)
         clock.prefilled()
         return hidden, memory, room
-
-    def _prepare(self) -> tuple[StreamMemory, Recall | None]:
-        """What the policy does at question time; inside the timing of the first token."""
-        engine = self._engine
-        if engine.reprefill:
-            engine.reprefill.prefill()
-        return engine.policy.recall(engine.memory, engine.rule)
 
     def _read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         engine = self._engine
@@ -141,7 +131,7 @@ class AnswerLoop:
         limit = self._engine.max_positions
         room = int(limit - memory.measure_positions()) - num_prompt
         if room < 1:
-            lazy = self._engine.policy.evicts and self._engine.streaming
+            lazy = self._engine.kept.policy.evicts and self._engine.streaming
             raise ContextLimitError(
                 f"the question needs {num_prompt} positions after {memory.position_bound:g}, the "
                 f"model ends at {limit}: shorten the question"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -52,7 +53,9 @@ class LlavaOneVisionHermes(AbstractHermes):
         def place(num_steps: int) -> Placement:
             return self.rule.text(num_steps * tokens, self.device)
 
-        return VisualChunk(features, place(len(frames)), place, 1, tokens)
+        side = math.isqrt(tokens)  # the pooled grid is square
+        size = (side, side) if side * side == tokens else (1, tokens)
+        return VisualChunk(features, place(len(frames)), place, 1, tokens, size)
 
 
 def frame_features(model: Any, images: Tensor) -> Tensor:

@@ -57,7 +57,12 @@ class QwenVLHermes(AbstractHermes):
             return self.position_rule().grid(num_steps, height, width)
 
         return VisualChunk(
-            features, place(times), place, config.temporal_patch_size, height * width
+            features,
+            place(times),
+            place,
+            config.temporal_patch_size,
+            height * width,
+            (height, width),
         )
 
 

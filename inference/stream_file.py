@@ -13,7 +13,7 @@ from hermes import Policy, SnapshotError, StreamMemory, make_policy
 from hermes.checked_file import CheckedFile, read
 from hermes.policy_parts.state import PolicyState
 from hermes.snapshot import beside, check, fill, save
-from inference.reprefill import Reprefill
+from inference.kept.kept import Kept
 from inference.saved.progress import Progress
 from inference.saved.settings import differences, settings_of
 
@@ -46,7 +46,7 @@ def save_stream(engine: AbstractHermes, path: str | Path) -> None:
             "which: its streams cannot be saved until it has a state() and a load_state()"
         )
     stream = {"settings": settings_of(engine), **Progress.of(engine).to_json()}
-    tensors, plain = _parted((engine.reprefill or engine.policy).state())
+    tensors, plain = _parted(engine.kept.state())
     texts = {"stream": json.dumps(stream), "policy": json.dumps(plain)}
     save(engine.memory, path, texts, tensors)
 
@@ -71,10 +71,10 @@ def load_stream(engine: AbstractHermes, path: str | Path) -> None:
     progress = _progress(file, state)
     held = check(file, engine.memory, engine.max_positions)
     _check_frames(file, held, progress, engine)
-    policy, reprefill = _with_state(file, held, engine)
+    kept = _with_state(file, held, engine)
     engine.clear_cache()
     fill(engine.memory, held)
-    engine.policy, engine.reprefill = policy, reprefill
+    engine.policy, engine.kept = kept.policy, kept
     progress.give(engine)
 
 
@@ -86,28 +86,22 @@ def _parted(state: PolicyState) -> tuple[dict[str, Tensor], PolicyState]:
     return named, plain
 
 
-def _with_state(
-    file: CheckedFile, held: StreamMemory, engine: AbstractHermes
-) -> tuple[Policy, Reprefill | None]:
-    """A new policy, and new frames to read afresh, with the state in the file."""
+def _with_state(file: CheckedFile, held: StreamMemory, engine: AbstractHermes) -> Kept:
+    """What another stream would keep under this policy, with the state in the file."""
     tensors = beside(file)
     if unknown := sorted(name for name in tensors if not name.startswith(_POLICY)):
         raise SnapshotError(f"{file.path} holds more than its stream needs: {', '.join(unknown)}")
-    policy = make_policy(engine.config, engine.policy.layout.num_layers)
-    reprefill = Reprefill(engine) if engine.reprefill else None
+    kept = engine.keeping(make_policy(engine.config, engine.policy.layout.num_layers))
     try:
         state = json.loads(file.texts.get("policy", "{}"))
         state |= {name.removeprefix(_POLICY): tensor for name, tensor in tensors.items()}
-        if reprefill:
-            reprefill.load_state(state)
-        else:
-            policy.load_state(state, held)
+        kept.load_state(state, held)
     except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise SnapshotError(
             f"{file.path}: the state of the policy {engine.config.policy!r} is missing or damaged: "
             f"{error!r}"
         ) from error
-    return policy, reprefill
+    return kept
 
 
 def _stream(file: CheckedFile) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hermes.ledger import Size
 from hermes.positions import Placement, PositionRule
 from hermes.provenance import NO_PATCH, Provenance
 from inference.errors import FrameError
@@ -37,6 +38,8 @@ class VisualChunk:
     """Frames that share their tokens: 1, or the temporal patch."""
     tokens_per_step: int
     """t."""
+    size: Size
+    """Rows and columns of the visual tokens of a step."""
     vision_seconds: float = 0.0
     """What encoding the frames cost, where it was measured."""
     added: tuple[Tensor, ...] = ()
@@ -163,6 +166,7 @@ class VisualChunk:
             frames.repeat_interleave(sizes),
             seconds.repeat_interleave(sizes),
             torch.cat([pad(patches, around, value=NO_PATCH) for around in lengths]),
+            self.size,
         )
 
 

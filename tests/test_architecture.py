@@ -32,7 +32,6 @@ METHOD_MAY_IMPORT = {"torch", "safetensors", "numpy"}
 EVAL_MAY_NOT_IMPORT = {"torch", "transformers", "av"}
 KNOWN_CIRCLES = {
     frozenset({"hermes/snapshot.py", "hermes/integrity.py", "hermes/memory.py"}),
-    frozenset({"inference/abstract_hermes.py", "inference/answering.py", "inference/reprefill.py"}),
     frozenset(
         f"inference/{name}.py"
         for name in ("registry", "loading", "released_loader", "llavaov_hermes", "qwenvl_hermes")

@@ -173,11 +173,11 @@ def test_another_state_is_refused_before_anything_is_touched(load, tmp_path, pol
     _begin(engine, MOMENTS[1])
     save_stream(engine, path)
     _altered(path, change)
-    before, kept = contents(engine), (engine.policy, engine.reprefill)
+    before, kept = contents(engine), (engine.policy, engine.kept)
     with pytest.raises(SnapshotError, match=f"the state of the policy '{policy}' is missing or"):
         load_stream(engine, path)
     assert_same(contents(engine), before)
-    assert (engine.policy, engine.reprefill) == kept
+    assert (engine.policy, engine.kept) == kept
 
 
 def test_a_policy_that_hides_its_state_cannot_be_saved(load, tmp_path, monkeypatch):

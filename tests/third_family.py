@@ -89,7 +89,10 @@ class Qwen2VLHermes(AbstractHermes):
             return self.rule.steps(num_steps, height, width)
 
         temporal = self.processor.pixels.temporal_patch_size
-        return VisualChunk(features.flatten(0, 1), place(times), place, temporal, features.shape[1])
+        tokens = features.shape[1]
+        return VisualChunk(
+            features.flatten(0, 1), place(times), place, temporal, tokens, (1, tokens)
+        )
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,7 +30,7 @@ from torch.nn.functional import normalize
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
-from hermes.policy_parts.frames import frame_grid, frame_tail
+from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_share
 from hermes.policy_parts.selection import pictures_only, top_after
 from hermes.policy_parts.value_norm import known_frames, pooled_norms
@@ -73,6 +73,7 @@ class _Plan(NamedTuple):
 class InfinipotV(Policy):
     """Keeps what does not repeat and what carries large values."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = InfinipotVOptions
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
@@ -84,7 +85,7 @@ class InfinipotV(Policy):
         fitting = budget // tail.tokens_with_text
         reference = max(1, min(wanted, tail.num_whole, fitting)) * length
         num_tar = int(options.tar_ratio * (budget - reference))
-        grid, known = frame_grid(memory, length), known_frames(memory)
+        grid, known = memory.ledger.newest.size, known_frames(memory)
         self._plan = _Plan(length, budget, reference, num_tar, grid, known)
         return super().choose(memory, attention)
 

@@ -24,7 +24,7 @@ class Random(Policy):
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Uniform without replacement, in time order. Drawn on the CPU: the same on any device."""
-        newest = int(memory.stacks[0].origin.frame[0, memory.stacks[0].num_tokens - 1])
+        newest = memory.ledger.newest.number
         self._generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
         return super().choose(memory, attention)
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ class _Plan(NamedTuple):
 class ReKV(ArchivePolicy):
     """A window while watching, retrieval when asked."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = ReKVOptions
 
     def reset(self) -> None:

@@ -31,6 +31,7 @@ from hermes.policy_parts.state import PolicyState, check_names, frame_number
 class StreamMem(Policy):
     """Top-k by the template's attention, and a prototype per frame."""
 
+    needs_equal_frames: ClassVar[bool] = True
     defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:

@@ -64,6 +64,7 @@ class TwoSpeedOptions:
 class TwoSpeed(Policy):
     """Recent frames untouched, then key frames, then what repeats nothing."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = TwoSpeedOptions
     defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 

@@ -51,6 +51,8 @@ class Policy(ABC):
     """True if bands of layers may have different budgets."""
     reprefills: ClassVar[bool] = False
     """True if nothing is remembered but frames, read afresh for each question."""
+    needs_equal_frames: ClassVar[bool] = False
+    """True if all frames of a stream must have equally many rows and columns of tokens."""
     defines: ClassVar[Mapping[str, Any]] = {}
     """Fields of `MemoryConfig` without which it would be another policy, and their values. They win
     over presets of family and data set; a user who names another value is told so."""

@@ -18,15 +18,14 @@ from hermes.provenance import NO_PATCH
 
 
 class FrameTail(NamedTuple):
-    """The frames of layer 0, and how many of the newest are whole (in every layer, since what is
-    new is in all of them)."""
+    """Frames that can be whole in every layer, since what is new is in all of them."""
 
     numbers: list[int]
-    """Ascending frame numbers that layer 0 still holds tokens of."""
+    """Ascending."""
     counts: list[int]
-    """Tokens that layer 0 holds of each."""
+    """Tokens of each."""
     num_whole: int
-    """Newest frames in a row that have `tokens_per_frame` tokens in layer 0."""
+    """Newest frames in a row that have `tokens_per_frame` tokens."""
     num_text: int = 0
     """Text tokens in layer 0."""
     text_counts: tuple[int, ...] = ()
@@ -55,7 +54,10 @@ class FrameTail(NamedTuple):
         return frames, text
 
     def whole_among(self, numbers: list[int]) -> list[int]:
-        """Those of these frames that have t tokens in layer 0."""
+        """Those of these frames, which a policy secured, that are whole in layer 0: text of newer
+        ones may have needed their room."""
+        if not self.text_counts:
+            return numbers
         counts = dict(zip(self.numbers, self.counts, strict=True))
         return [number for number in numbers if counts.get(number) == self.tokens_per_frame]
 
@@ -77,29 +79,32 @@ class FrameTail(NamedTuple):
 
 
 def frame_tail(memory: StreamMemory) -> FrameTail:
-    """Look at the frame numbers of layer 0; waits for the device once."""
+    """What the ledger says. Only where frames have text, layer 0 is looked at, which waits for the
+    device once: how much text is left of older frames is known there alone."""
+    if not memory.has_frame_text:
+        frames = memory.ledger.frames
+        sizes = [frame.num_tokens for frame in frames]
+        return FrameTail([frame.number for frame in frames], sizes, _num_alike(sizes))
     first = memory.stacks[0]
-    if memory.has_frame_text:
-        origin = torch.stack(
-            (first.origin.frame[0, first.visual], first.origin.patch[0, first.visual])
-        )
-        return _tail(*origin.cpu())
-    return _tail(first.origin.frame[0, first.visual].cpu())
+    origin = torch.stack((first.origin.frame[0, first.visual], first.origin.patch[0, first.visual]))
+    return _tail(*origin.cpu())
 
 
-def _tail(frames: Tensor, patches: Tensor | None = None) -> FrameTail:
-    texts = frames[:0] if patches is None else frames[patches == NO_PATCH]
-    pictures = frames if patches is None else frames[patches != NO_PATCH]
+def _num_alike(sizes: list[int]) -> int:
+    """Last numbers in a row that are equal."""
+    count = 0
+    while count < len(sizes) and sizes[-1 - count] == sizes[-1]:
+        count += 1
+    return count
+
+
+def _tail(frames: Tensor, patches: Tensor) -> FrameTail:
+    texts, pictures = frames[patches == NO_PATCH], frames[patches != NO_PATCH]
     numbers, counts = pictures.unique_consecutive(return_counts=True)
     sizes = counts.tolist()
-    whole = 0
-    while whole < len(sizes) and sizes[-1 - whole] == sizes[-1]:
-        whole += 1
-    if not len(texts):
-        return FrameTail(numbers.tolist(), sizes, whole)
     of_frame = dict(zip(*(part.tolist() for part in texts.unique(return_counts=True)), strict=True))
     own = tuple(of_frame.get(number, 0) for number in numbers.tolist())
-    return FrameTail(numbers.tolist(), sizes, whole, len(texts), own)
+    return FrameTail(numbers.tolist(), sizes, _num_alike(sizes), len(texts), own)
 
 
 def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:
@@ -109,14 +114,3 @@ def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:
     offsets = newest - newest.amin(dim=1, keepdim=True)
     offsets[0] = 0
     return offsets
-
-
-def frame_grid(memory: StreamMemory, tokens_per_frame: int) -> tuple[int, int]:
-    """Rows and columns of a frame: from M-RoPE positions, else square. May wait for the device."""
-    if memory.stacks[0].positions.shape[1] == 3:
-        rows = int(patch_offsets(memory, tokens_per_frame)[1].max()) + 1
-    else:
-        rows = round(tokens_per_frame**0.5)
-    if tokens_per_frame % rows:
-        raise ValueError(f"{tokens_per_frame} tokens of a frame do not fill {rows} rows")
-    return rows, tokens_per_frame // rows

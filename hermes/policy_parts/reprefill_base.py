@@ -39,6 +39,7 @@ class ReprefillPolicy(Policy):
 
     evicts: ClassVar[bool] = False
     reprefills: ClassVar[bool] = True
+    needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
     Options = ReprefillOptions
 

@@ -94,8 +94,10 @@ class Qwen3VLHermes(AbstractHermes):
         def place(num_steps: int) -> Placement:
             return SteppedPositions().grid(num_steps, height, width)
 
-        step = config.temporal_patch_size
-        return VisualChunk(features, place(times), place, step, height * width, added=tuple(added))
+        step, size = config.temporal_patch_size, (height, width)
+        return VisualChunk(
+            features, place(times), place, step, height * width, size, added=tuple(added)
+        )
 
 
 class Layout(NamedTuple):

@@ -81,17 +81,7 @@ class RetentionLog:
 def take_snapshot(engine: Any, seconds: float, step_frames: Sequence[int]) -> Snapshot:
     """Look into an engine (`inference.AbstractHermes`); frame numbers start the steps."""
     host_frames = len(getattr(getattr(engine.policy, "store", None), "frames", ()))
-    if engine.reprefill:
-        shown = [step.origin.frame.numpy() for step in engine.reprefill.chosen()]
-        rows = [np.concatenate(shown) if shown else np.empty(0, np.int64)] * engine.num_layers
-    else:
-        memory = engine.memory
-        rows = [
-            row
-            for stack in memory.stacks
-            for row in stack.origin.frame[:, stack.visual].cpu().numpy()
-        ]
-    counts, summaries = count_tokens(rows, step_frames)
+    counts, summaries = count_tokens(engine.kept.frames_by_layer(), step_frames)
     return Snapshot(seconds, counts, summaries, host_frames)
 
 

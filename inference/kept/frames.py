@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hermes import ContextLimitError
+from hermes import ContextLimitError, StreamMemory
+from hermes.policies import Recall
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
 from hermes.provenance import Provenance
 from inference.errors import FrameError
+from inference.kept.kept import Kept
 from inference.timing import Stopwatch
-
-if TYPE_CHECKING:
-    from inference.abstract_hermes import AbstractHermes
-    from inference.visual_chunk import VisualChunk
+from inference.visual_chunk import VisualChunk
 
 
 @dataclass(frozen=True)
@@ -44,27 +44,34 @@ class Step:
         return int(self.origin.frame[0])
 
 
-class Reprefill:
+class KeptFrames(Kept):
     """The retained frames of one stream. Which ones is the policy's choice and bounded."""
 
-    def __init__(self, engine: AbstractHermes) -> None:
-        assert isinstance(engine.policy, ReprefillPolicy)
-        self._engine, self._policy = engine, engine.policy
+    policy: ReprefillPolicy
+
+    def __init__(self, stream: Any, policy: ReprefillPolicy) -> None:
+        super().__init__(stream, policy)
         self.clear()
+
+    @property
+    def position_advice(self) -> None:
+        """The error names `num_frames`."""
+        return None
 
     def clear(self) -> None:
         """Forget the stream."""
+        super().clear()
         self._steps: list[Step] = []
         self._size: VisualChunk | None = None
         self._frame_size: tuple[int, int] | None = None
         """Height and width of the frames of `_size`."""
         self.vision_seconds = (0.0, 0.0)
-        """Of the latest prefill: vision encoding spared by cached features, and spent."""
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the retained frames or features."""
-        return sum(step.content.numel() * step.content.element_size() for step in self._steps)
+        """Of the retained frames or features."""
+        own = sum(step.content.numel() * step.content.element_size() for step in self._steps)
+        return super().num_bytes + own
 
     def receive(
         self,
@@ -72,23 +79,18 @@ class Reprefill:
         times: Sequence[float] | Tensor,
         seen: VisualChunk | None = None,
     ) -> VisualChunk:
-        """Retain what the policy wants of (f, H, W, 3) uint8 frames; like a chunk that was read.
-
-        `seen` are their features if they exist already.
-
-        Raises:
-            FrameError: not even one step fits the budget.
-        """
-        chunk = self._size
-        if chunk is None or self._policy.options.cache_features:
-            chunk = self._size = seen or self._engine.encode_features(frames)
-            self._frame_size = (frames.shape[1], frames.shape[2])
-        origin = chunk.provenance(self._engine.total_processed_frames, len(frames), times)
+        """Retain what the policy wants; like a chunk that was read."""
+        chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
+        self._refuse_other_pixels(frame_size)
+        if chunk is None or self.policy.options.cache_features:
+            chunk = seen or self._stream.encode_features(frames)
+        origin = chunk.provenance(self._stream.total_processed_frames, len(frames), times)
         moments = chunk.moments(len(frames), times)
         count = self._count(chunk, moments[-1])
+        self._size, self._frame_size = chunk, frame_size
         self._steps += self._split(chunk, frames, origin, moments)
         numbers = [step.number for step in self._steps]
-        retained = self._policy.retain(numbers, count)
+        retained = self.policy.retain(numbers, count)
         self._steps = [self._steps[index] for index in retained]
         return chunk
 
@@ -101,7 +103,7 @@ class Reprefill:
         contents = {f"step_{turn}": step.content for turn, step in enumerate(self._steps)}
         return {"frame_size": self._frame_size, "steps": steps, **contents}
 
-    def load_state(self, state: PolicyState) -> None:
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
         """As `Policy.load_state`. Encodes one empty frame to learn the places of its tokens."""
         steps = state["steps"]
         names = [f"step_{turn}" for turn in range(len(steps))]
@@ -110,24 +112,26 @@ class Reprefill:
             return
         frame_numbers({"steps": [number for number, *_ in steps]}, "steps")
         height, width = self._frame_size = state["frame_size"]
-        size = self._engine.see(torch.zeros(1, height, width, 3, dtype=torch.uint8))
+        size = self._stream.see(torch.zeros(1, height, width, 3, dtype=torch.uint8))
         self._steps = [
             self._restored(size, state[name], *step)
             for name, step in zip(names, steps, strict=True)
         ]
         self._size = size
 
-    def prefill(self) -> None:
-        """Read the chosen steps into the memory as one chunk after the prefix; the caller opens
-        `StreamMemory.scratch`, so they leave again.
+    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+        """Read the chosen steps into the memory as one chunk after the prefix.
 
         Raises:
             ContextLimitError: they do not fit below the model's position limit.
         """
         steps, chunk = self.chosen(), self._size
-        if not steps or chunk is None:
-            return
-        engine, chunk = self._engine, self._chunk(steps, chunk)
+        if steps and chunk is not None:
+            self._read(steps, self._chunk(steps, chunk))
+        return self._stream.memory, None
+
+    def _read(self, steps: list[Step], chunk: VisualChunk) -> None:
+        engine = self._stream
         needed = engine.memory.position_bound + chunk.placement.advance
         if needed > engine.max_positions:
             raise ContextLimitError(
@@ -145,22 +149,37 @@ class Reprefill:
             added=chunk.added,
         )
 
+    def frames_by_layer(self) -> list[np.ndarray]:
+        """The same in every layer."""
+        shown = [step.origin.frame.numpy() for step in self.chosen()]
+        row = np.concatenate(shown) if shown else np.empty(0, np.int64)
+        return [row] * self.policy.layout.num_layers
+
     def chosen(self) -> list[Step]:
         """What a question would be shown now."""
         if self._size is None or not self._steps:
             return []
         numbers = [step.number for step in self._steps]
-        picked = self._policy.pick(numbers, self._count(self._size, self._steps[-1].moment))
+        picked = self.policy.pick(numbers, self._count(self._size, self._steps[-1].moment))
         return [self._steps[index] for index in picked]
+
+    def _refuse_other_pixels(self, frame_size: tuple[int, int]) -> None:
+        before = self._frame_size
+        if before is not None and frame_size != before:
+            raise FrameError(
+                f"frames of {frame_size[0]} x {frame_size[1]} pixels after frames of {before[0]} x "
+                f"{before[1]}: the policy {self.policy.config.policy!r} needs frames of one size "
+                "for a whole stream; resize them, or begin a new stream (clear_cache)"
+            )
 
     def _count(self, chunk: VisualChunk, newest: float) -> int:
         """Steps that the budget holds if none has more text than one of the time `newest`."""
-        needed = chunk.tokens_per_step + self._engine.num_text_tokens(newest)
-        count = self._policy.num_steps(needed, chunk.frames_per_step)
+        needed = chunk.tokens_per_step + self._stream.num_text_tokens(newest)
+        count = self.policy.num_steps(needed, chunk.frames_per_step)
         if count < 1:
             raise FrameError(
                 f"one frame needs {needed} visual tokens but kv_size is "
-                f"{self._policy.config.kv_size}: raise --kv_size or set the option num_frames"
+                f"{self.policy.config.kv_size}: raise --kv_size or set the option num_frames"
             )
         return count
 
@@ -169,13 +188,14 @@ class Reprefill:
     ) -> list[Step]:
         tokens, length = chunk.tokens_per_step, chunk.frames_per_step
         count = -(-len(frames) // length)
-        if self._policy.options.cache_features:
+        if self.policy.options.cache_features:
             contents, seconds = chunk.depths.split(tokens), chunk.vision_seconds / count
         else:
             short = count * length - len(frames)
             contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)
             seconds = 0.0
-        parts = zip(*(field.split(tokens) for field in vars(origin).values()), strict=True)
+        fields = (origin.frame, origin.seconds, origin.patch)
+        parts = zip(*(field.split(tokens) for field in fields), strict=True)
         return [
             Step(content.clone(), Provenance(*part), seconds, moment)
             for content, part, moment in zip(contents, parts, moments, strict=True)
@@ -192,7 +212,7 @@ class Reprefill:
     ) -> Step:
         """`moment` is not in files of versions without text between frames."""
         example = size.depths[: size.tokens_per_step]
-        if not self._policy.options.cache_features:
+        if not self.policy.options.cache_features:
             assert self._frame_size is not None
             example = torch.empty(
                 size.frames_per_step, *self._frame_size, 3, dtype=torch.uint8, device="cpu"
@@ -218,11 +238,11 @@ class Reprefill:
     def _chunk(self, steps: list[Step], size: VisualChunk) -> VisualChunk:
         """The steps as one chunk, their texts included."""
         contents = torch.cat([step.content for step in steps])
-        if self._policy.options.cache_features:
+        if self.policy.options.cache_features:
             self.vision_seconds = (sum(step.vision_seconds for step in steps), 0.0)
             chunk = size.of_depths(contents)
         else:
-            watch = Stopwatch(self._engine.device)
-            chunk = self._engine.see(contents)
+            watch = Stopwatch(self._stream.device)
+            chunk = self._stream.see(contents)
             self.vision_seconds = (0.0, watch.seconds())
-        return self._engine.with_text(chunk, [step.moment for step in steps])
+        return self._stream.with_text(chunk, [step.moment for step in steps])

@@ -228,14 +228,9 @@ def test_streaming_llm_keeps_sinks_and_window():
     assert policy_of("streaming_llm", 12).config.reindex == "eager"
 
 
-def test_hermes_exact_is_a_preset():
-    policy = policy_of("hermes_exact", 12)
-    assert policy.config.probe == "exact"
-    assert policy.config.working_recency_weight == (0.75, 0.15)
-    memory = _filled(8)
-    same = policy_of("hermes", 12)  # the defaults of MemoryConfig already are Eq. 3
-    attention = random_attention(32)
-    assert torch.equal(chosen(policy, memory, attention), chosen(same, memory, attention))
+def test_a_former_name_says_what_it_is_now():
+    with pytest.raises(ValueError, match=r"hermes_exact.*is hermes:profile=paper now; known: "):
+        policy_of("hermes_exact", 12)
 
 
 def test_two_speed_leaves_the_recent_window_untouched():

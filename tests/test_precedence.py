@@ -124,7 +124,7 @@ def test_layers_give_the_same_configuration_again(policy):
         data_set={"reindex": "eager"},
         kv_size=8,
         policy=policy,
-        **({} if policy == "hermes_exact" else {"sensory_decay": 3.0}),
+        sensory_decay=3.0,
     )
     for again in (resolve(layers_of(config)), copy.deepcopy(config)):
         assert (again, again.set_by) == (config, config.set_by)

@@ -107,11 +107,11 @@ def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = Non
     _check_form(file, like, max(counts.num_tokens))
     held = like.sibling(counts.num_tokens, torch.device("cpu"))
     _write(held, file.tensors, counts)
-    held.ledger = _ledger(file, held)
     try:
         check_integrity(held, max_positions)
     except MemoryIntegrityError as error:
         raise SnapshotError(f"{file.path} breaks a contract of the memory: {error}") from error
+    held.ledger = _ledger(file, held)
     if max_positions is not None and held.position_bound > max_positions:
         raise SnapshotError(
             f"{file.path}: position_bound is {held.position_bound:g}, the model ends at "

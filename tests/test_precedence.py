@@ -27,6 +27,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "long_term_recency_weight": (0.25, 0.5),
     "long_term_decay": (1.0, 2.0),
     "smoothing": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
+    "budget_weights": ((2.0, 2.0, 2.0), (3.0, 3.0, 3.0)),
     "min_max_epsilon": (1e-3, 1e-2),
     "summary": ("weighted", "none"),
     "probe": ("embedding", "exact"),
@@ -34,6 +35,8 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "reindex_margin": (7, 8),
     "position_limit": (64, 65),
     "use_history": (True, False),
+    "frame_text": ("with_frame", "scored"),
+    "outer_markers": (True, False),
     "chunk_frames": (3, 4),
     "seed": (5, 6),
 }

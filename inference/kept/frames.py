@@ -111,7 +111,8 @@ class KeptFrames(Kept):
         if not steps:
             return
         frame_numbers({"steps": [number for number, *_ in steps]}, "steps")
-        height, width = self._frame_size = state["frame_size"]
+        height, width = state["frame_size"]
+        self._frame_size = (height, width)
         size = self._stream.see(torch.zeros(1, height, width, 3, dtype=torch.uint8))
         self._steps = [
             self._restored(size, state[name], *step)

@@ -60,4 +60,4 @@ def test_the_runs_evict_stamps_and_renumber(frozen):
     used = slice(memory.num_prefix, memory.num_tokens)
     stamps = (memory.provenance.patch[:, used] < 0).sum(1)
     assert memory.num_renumberings >= 1
-    assert 0 < stamps.min() < stamps.max() < 80 - 20, "layers differ in the stamps they keep"
+    assert 0 < stamps.min() < stamps.max() < 80, "layers differ in the stamps they keep"

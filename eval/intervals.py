@@ -6,12 +6,23 @@ With y_i in [0, 1], row weights w_i that sum to one and strata s (tasks, say):
     estimate  p   = sum_i w_i * y_i,          w_i = W_s(i) / n_s(i)
     cluster sum   u_g = sum_{i in g} w_i * (y_i - mean_s(i))
     variance      V   = G / (G - 1) * sum_g u_g ** 2
-    interval          p -+ t(0.975; G - 1) * sqrt(V), cut to [0, 1]
 
-This is the linearised cluster-robust ("CR1") variance of survey statistics; see Miller, "Adding
-Error Bars to Evals" (arXiv 2411.00640, section 2.2), for its use on question groups. One stratum
-of weight 1 gives the plain mean, equal weights give the mean of task means. Where all u_g are
-zero (all right, all wrong) V says nothing, and the Wilson interval with G trials is given.
+V is the linearised cluster-robust ("CR1") variance of survey statistics; see Miller, "Adding Error
+Bars to Evals" (arXiv 2411.00640, section 2.2), for its use on question groups. One stratum of
+weight 1 gives the plain mean, equal weights give the mean of task means.
+
+Near 0 and 1 only few videos differ from the rest, V is made of their u_g alone, and
+p -+ t * sqrt(V) covers as little as 79 %. Therefore (Korn and Graubard 1998, "Confidence intervals
+for proportions with small expected number of positive counts estimated from survey data", with a
+shrunken V):
+
+    videos that V rests on   e  = min(G - 1, (sum_g u_g ** 2) ** 2 / sum_g u_g ** 4)
+    one answer per video     V0 = q * (1 - q) / G,     q = (p * G + 1/2) / (G + 1)
+    shrunken                 V' = (e * V + K * V0) / (e + K),     K = 1/4
+    effective questions      n' = p * (1 - p) / V' * (z / t(G - 1)) ** 2, at most 1 / sum_i w_i ** 2
+
+and the interval is Clopper and Pearson's for p * n' successes in n' trials; where p is 0 or 1, in G
+trials. `tests/test_eval_coverage.py` simulates what it covers.
 """
 
 from collections.abc import Mapping
@@ -23,7 +34,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eval.beta import beta_quantile
+
 LEVEL = 0.95
+_Z = 1.959963984540054
+"""Standard normal quantile of 0.975."""
+_SHRINKAGE = 0.25
+"""K: smaller falls below 95 % of coverage near 1, larger only widens (docs/log.md)."""
 
 
 @dataclass(frozen=True)
@@ -79,37 +96,69 @@ def stratified_mean(
     Raises:
         ValueError: no rows, or the strata and weights do not fit.
     """
-    if values.empty or set(strata) != set(stratum_weights):
-        raise ValueError(f"strata {sorted(set(strata))} do not match {sorted(stratum_weights)}")
+    row_weights = row_weights_of(strata, stratum_weights)
     by_stratum = values.groupby(strata)
     stratum_means = by_stratum.mean()
-    row_weights = strata.map(dict(stratum_weights)) / by_stratum.transform("size")
     mean = sum(weight * float(stratum_means[name]) for name, weight in stratum_weights.items())
     deviations = row_weights * (values - by_stratum.transform("mean"))
     cluster_sums = deviations.groupby(clusters).sum().to_numpy()
-    low, high = _interval(mean, cluster_sums)
+    low, high = interval(mean, cluster_sums, 1 / float(np.square(row_weights).sum()))
     return Estimate(mean, low, high, len(values), len(cluster_sums))
 
 
-def _interval(mean: float, cluster_sums: np.ndarray) -> tuple[float | None, float | None]:
-    num_clusters = len(cluster_sums)
-    if num_clusters < 2:
+def row_weights_of(strata: pd.Series, stratum_weights: Mapping[str, float]) -> pd.Series:
+    """w_i of the module text.
+
+    Raises:
+        ValueError: no rows, or the strata and weights do not fit.
+    """
+    if strata.empty or set(strata) != set(stratum_weights):
+        raise ValueError(f"strata {sorted(set(strata))} do not match {sorted(stratum_weights)}")
+    return strata.map(dict(stratum_weights)) / strata.groupby(strata).transform("size")
+
+
+def interval(
+    mean: float, cluster_sums: np.ndarray, num_questions: float
+) -> tuple[float | None, float | None]:
+    """(low, high) of the module text; None for a single cluster.
+
+    Args:
+        cluster_sums: (G,) u_g.
+        num_questions: 1 / sum_i w_i ** 2, the number of rows where all weigh the same.
+    """
+    if len(cluster_sums) < 2:
         return None, None
-    standard_error = sqrt(num_clusters / (num_clusters - 1) * float(cluster_sums @ cluster_sums))
-    if standard_error < 1e-9:
-        return wilson(mean, num_clusters)
-    half_width = t_quantile(num_clusters - 1) * standard_error
-    return max(0.0, mean - half_width), min(1.0, mean + half_width)
+    mean = min(1.0, max(0.0, mean))
+    return clopper_pearson(mean, effective_questions(mean, cluster_sums, num_questions))
 
 
-def wilson(mean: float, num_trials: int) -> tuple[float, float]:
-    """Wilson's score interval of a share `mean` of independent trials: (low, high)."""
-    z = 1.959963984540054  # standard normal quantile of 0.975
-    scale = 1 + z * z / num_trials
-    center = (mean + z * z / (2 * num_trials)) / scale
-    spread = mean * (1 - mean) / num_trials + z * z / (4 * num_trials**2)
-    half_width = z / scale * sqrt(max(0.0, spread))
-    return min(mean, max(0.0, center - half_width)), max(mean, min(1.0, center + half_width))
+def clopper_pearson(mean: float, num_trials: float) -> tuple[float, float]:
+    """(low, high) of a share `mean` of independent trials, whose number need not be whole."""
+    right, wrong = mean * num_trials, (1 - mean) * num_trials
+    low = beta_quantile((1 - LEVEL) / 2, right, wrong + 1)
+    return min(mean, low), max(mean, beta_quantile((1 + LEVEL) / 2, right + 1, wrong))
+
+
+def effective_questions(mean: float, cluster_sums: np.ndarray, num_questions: float) -> float:
+    """n' of the module text; arguments as in `interval`."""
+    num_clusters = len(cluster_sums)
+    spread = mean * (1 - mean)
+    if spread < 1e-12:
+        return float(num_clusters)
+    centre = (mean * num_clusters + 0.5) / (num_clusters + 1)
+    rests_on, variance = variance_of(cluster_sums)
+    one_answer = centre * (1 - centre) / num_clusters
+    shrunken = (rests_on * variance + _SHRINKAGE * one_answer) / (rests_on + _SHRINKAGE)
+    return min(num_questions, spread / shrunken * (_Z / t_quantile(num_clusters - 1)) ** 2)
+
+
+def variance_of(cluster_sums: np.ndarray) -> tuple[float, float]:
+    """e and V of the module text; (0, 0) if all sums are zero."""
+    num_clusters, squares = len(cluster_sums), cluster_sums**2
+    total, fourth = float(squares.sum()), float(squares @ squares)
+    if fourth == 0:
+        return 0.0, 0.0
+    return min(num_clusters - 1.0, total**2 / fourth), num_clusters / (num_clusters - 1) * total
 
 
 @lru_cache

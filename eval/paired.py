@@ -1,23 +1,38 @@
-"""Two runs on the same questions: how often only one of them was right, and by how much.
+"""Two runs on the same questions: by how much one is better, and whether that can be chance.
 
-McNemar's test asks whether the discordant pairs (only one run right) split evenly. Exact two-sided
-p-value: with n discordant pairs of which k fall on the rarer side,
+The unit is the video. With w_i, u_g, V, e and t as in `eval.intervals`, of the differences d_i in
+[-1, 1] (fractions where a fact was asked several times):
 
-    p = min(1, 2 * sum_{i <= k} C(n, i) / 2 ** n)
+    interval          d -+ t(0.975; G - 1) * sqrt(max(V, V1))
+    if independent    V1 = ((s + 1 / N) - d ** 2) / (N + 2),   s = sum_i w_i * |d_i|,
+                      N = 1 / sum_i w_i ** 2
 
-(Fagerland, Lydersen, Laake 2013, "The McNemar test for binary matched-pairs data", eq. 2). It takes
-questions as independent; the interval of the difference does not: it is clustered by video
-(`eval.intervals`), the values being differences d in [-1, 1], mapped to (d + 1) / 2.
+V1 is the variance of independent questions with half a discordant pair added on either side
+(Agresti and Min 2005, "Simple improved confidence intervals for comparing matched proportions"), so
+that two runs that never differ get a short interval instead of none.
+
+    p-value           share of all 2 ** k ways to flip the signs of the k sums u_g = sum_{i in g}
+                      w_i * d_i that are not zero for which |sum_g u_g| is at least the observed one
+
+(sign-flip test; Fisher's randomisation of the labels within a video). It is exact up to 20 videos
+and drawn above, and cannot be smaller than 2 ** (1 - k): few videos allow no small p-value,
+however many questions they have.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import comb
+from functools import lru_cache
+from math import sqrt
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from eval.intervals import Estimate, stratified_mean
+from eval.intervals import row_weights_of, t_quantile, variance_of
+
+MOST_EXACT_VIDEOS = 20
+NUM_DRAWS = 50_000
+_SEED = 2024
 
 
 @dataclass(frozen=True)
@@ -31,11 +46,8 @@ class PairedDifference:
     num_clusters: int
     only_first_right: int
     only_second_right: int
-
-    @property
-    def mcnemar_p(self) -> float:
-        """Exact, two-sided."""
-        return mcnemar_p(self.only_first_right, self.only_second_right)
+    sign_flip_p: float
+    """Two-sided."""
 
     def as_percent(self) -> dict[str, Any]:
         """JSON-able summary, in percentage points."""
@@ -49,21 +61,36 @@ class PairedDifference:
             "interval95_percent": interval,
             "only_policy_right": self.only_first_right,
             "only_baseline_right": self.only_second_right,
-            "mcnemar_p": self.mcnemar_p,
+            "sign_flip_p": self.sign_flip_p,
         }
 
 
-def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of so many discordant pairs; 1 if there are none.
+def sign_flip_p(sums: np.ndarray) -> float:
+    """Two-sided p-value of the module text for the differences of G videos; 1 if all are zero."""
+    sums = sums[np.abs(sums) > 1e-12]
+    if not len(sums):
+        return 1.0
+    rounding = 1e-9 * np.abs(sums).sum()  # the same sum in another order is as large
+    observed = abs(sums.sum()) - rounding
+    if len(sums) <= MOST_EXACT_VIDEOS:
+        return float((np.abs(_all_flips(sums)) >= observed).mean())
+    drawn = np.abs(_random_signs(len(sums)) @ sums) >= observed
+    return float((1 + drawn.sum()) / (1 + NUM_DRAWS))
 
-    Raises:
-        ValueError: a count is negative.
-    """
-    if only_first < 0 or only_second < 0:
-        raise ValueError(f"counts must not be negative, got {only_first} and {only_second}")
-    num_discordant = only_first + only_second
-    tail = sum(comb(num_discordant, i) for i in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**num_discordant)
+
+def _all_flips(sums: np.ndarray) -> np.ndarray:
+    """(2 ** (k - 1),) sums; the first sign stays, because the test is two-sided."""
+    found = sums[:1]
+    for value in sums[1:]:
+        found = np.concatenate((found + value, found - value))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _random_signs(count: int) -> np.ndarray:
+    """(NUM_DRAWS, count) of +-1, the same ones every time."""
+    draws = np.random.default_rng(_SEED).integers(0, 2, (NUM_DRAWS, count), dtype=np.int8)
+    return (2 * draws - 1).astype(np.float32)
 
 
 def paired_difference(
@@ -76,7 +103,7 @@ def paired_difference(
     """Compare two runs question by question.
 
     Args:
-        first, second: 0 or 1 per question, on the same index.
+        first, second: in [0, 1] per question, on the same index.
         clusters: the video of each question.
         strata, stratum_weights: as in `eval.intervals.stratified_mean`.
 
@@ -85,14 +112,38 @@ def paired_difference(
     """
     if not first.index.equals(second.index):
         raise ValueError("the two runs are not on the same questions")
-    halves = (first - second + 1) / 2
-    estimate: Estimate = stratified_mean(halves, clusters, strata, stratum_weights)
+    differences = first - second
+    weights = row_weights_of(strata, stratum_weights)
+    mean = float((weights * differences).sum())
+    sums = (weights * differences).groupby(clusters).sum().to_numpy()
+    half_width = _half_width(mean, differences, weights, strata, clusters)
     return PairedDifference(
-        2 * estimate.mean - 1,
-        None if estimate.low is None else 2 * estimate.low - 1,
-        None if estimate.high is None else 2 * estimate.high - 1,
+        mean,
+        None if half_width is None else max(-1.0, mean - half_width),
+        None if half_width is None else min(1.0, mean + half_width),
         len(first),
-        estimate.num_clusters,
-        int(((first == 1) & (second == 0)).sum()),
-        int(((first == 0) & (second == 1)).sum()),
+        len(sums),
+        int((differences > 0).sum()),
+        int((differences < 0).sum()),
+        sign_flip_p(sums),
     )
+
+
+def _half_width(
+    mean: float,
+    differences: pd.Series,
+    weights: pd.Series,
+    strata: pd.Series,
+    clusters: pd.Series,
+) -> float | None:
+    """None for one video."""
+    deviations = weights * (differences - differences.groupby(strata).transform("mean"))
+    sums = deviations.groupby(clusters).sum().to_numpy()
+    if len(sums) < 2:
+        return None
+    number, discordant = (
+        1 / float(np.square(weights).sum()),
+        float((weights * differences.abs()).sum()),
+    )
+    independent = (discordant + 1 / number - mean**2) / (number + 2)
+    return t_quantile(len(sums) - 1) * sqrt(max(variance_of(sums)[1], independent))

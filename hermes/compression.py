@@ -47,22 +47,19 @@ def compress(
     config = policy.config
     if not policy.evicts:
         return Compression(entered=False)
-    if memory.num_tokens <= config.kv_size:
+    if all(stack.num_tokens <= policy.budget(stack) for stack in memory.stacks):
         return Compression(
             entered=False, renumbered=_keep_margin(memory, policy, rule, max_positions)
         )
     renumber = rule.renumber if _renumbers(memory, policy, max_positions) else None
-    if not policy.overflows(memory.num_visual):
+    if not policy.overflows(memory.stacks):
         if renumber:
             memory.renumber(renumber)
         return Compression(entered=True, renumbered=renumber is not None)
     wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    if memory.has_frame_text:
-        kept, attention = _choose_with_text(memory, policy, attention)
-    else:
-        kept = policy.choose(memory, attention)
+    kept, attention = choose(memory, policy, attention)
     folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
@@ -73,16 +70,17 @@ def compress(
     memory.keep(kept, summaries, renumber)
     return Compression(
         entered=True,
-        kept=rows_per_layer(memory, policy, kept),
+        kept=rows_per_layer(folding, kept),
         renumbered=memory.num_renumberings > before,
     )
 
 
-def _choose_with_text(
+def choose(
     memory: StreamMemory, policy: Policy, attention: Sequence[Tensor | None]
 ) -> tuple[list[Tensor], Sequence[Tensor | None]]:
-    """What stays where frames have text, and the attention that it was chosen by."""
-    if policy.config.frame_text == "scored":
+    """What stays, text of frames as `MemoryConfig.frame_text` says, and the attention that it was
+    chosen by; both as in `Policy.choose`."""
+    if not memory.has_frame_text or policy.config.frame_text == "scored":
         return policy.choose(memory, attention), attention
     stacks = memory.stacks
     attention = [pictures_attention(*pair) for pair in zip(stacks, attention, strict=True)]
@@ -102,12 +100,13 @@ def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Ten
     return torch.stack([nothing if row is None else row for row in found])
 
 
-def rows_per_layer(memory: StreamMemory, policy: Policy, kept: Sequence[Tensor]) -> list[Tensor]:
-    """What `Policy.choose` gave, layer by layer and without the slots of the summaries."""
+def rows_per_layer(folding: Sequence[slice | None], kept: Sequence[Tensor]) -> list[Tensor]:
+    """What `Policy.choose` gave, layer by layer and without the slots of the summaries; `folding`
+    is `Policy.folding` of each stack."""
     return [
-        row[: len(row) - policy.folds(layer)]
-        for stack, rows in zip(memory.stacks, kept, strict=True)
-        for layer, row in zip(stack.layers, rows, strict=True)
+        row[:-1] if layers and index in range(layers.start, layers.stop) else row
+        for layers, rows in zip(folding, kept, strict=True)
+        for index, row in enumerate(rows)
     ]
 
 

@@ -17,6 +17,14 @@ SUMMARIES = ("mean", "weighted", "none")
 FRAME_TEXTS = ("with_frame", "scored", "dropped")
 
 
+_LENGTHS = {
+    "smoothing": 3,
+    "budget_weights": 3,
+    "working_recency_weight": 2,
+    "working_decay": 2,
+}
+
+
 @dataclass(frozen=True)
 class MemoryConfig:
     """Constants of the memory. Ratios and weights lie in [0, 1]; sizes are tokens per layer.
@@ -51,6 +59,9 @@ class MemoryConfig:
     long_term_decay: float = 0.0
     smoothing: tuple[float, float, float] = (0.1, 0.3, 0.4)
     """Eq. 5: lambda of the sensory, working and long-term band."""
+    budget_weights: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Budget of a sensory, a working and a long-term layer in relation to each other; the mean over
+    all layers is `kv_size` whatever they are (the paper's ablation of budgets per band)."""
     min_max_epsilon: float = 1e-6
 
     summary: str = "mean"
@@ -113,8 +124,9 @@ class MemoryConfig:
         _check_choice("frame_text", self.frame_text, FRAME_TEXTS)
         if not isinstance(self.outer_markers, bool):
             raise ValueError(f"outer_markers must be True or False, got {self.outer_markers!r}")
-        for name, length in (("smoothing", 3), ("working_recency_weight", 2), ("working_decay", 2)):
+        for name, length in _LENGTHS.items():
             _check_length(name, getattr(self, name), length)
+        _check_positive("budget_weights", self.budget_weights)
         for name in ("sensory_ratio", "long_term_ratio", "smoothing", "sensory_recency_weight"):
             _check_unit_interval(name, getattr(self, name))
         for name in ("working_recency_weight", "long_term_recency_weight"):
@@ -158,6 +170,11 @@ def _check_choice(name: str, value: str, known: tuple[str, ...]) -> None:
 def _check_length(name: str, value: object, length: int) -> None:
     if not isinstance(value, tuple) or len(value) != length:
         raise ValueError(f"{name} must be a tuple of {length} numbers, got {value!r}")
+
+
+def _check_positive(name: str, numbers: tuple[float, ...]) -> None:
+    if not all(0 < number < float("inf") for number in numbers):
+        raise ValueError(f"{name} must be finite and greater than 0, got {numbers!r}")
 
 
 def _check_not_negative(name: str, value: float | tuple[float, ...]) -> None:

@@ -36,12 +36,13 @@ def _fail(layer: int, what: str) -> None:
 
 
 def _check_finite(memory: StreamMemory, layer: int) -> None:
-    (stack, index), used = memory.place_of(layer), slice(0, memory.num_tokens)
+    stack, index = memory.place_of(layer)
+    used = slice(0, stack.num_tokens)
     for name in ("keys", "values"):
         if not torch.isfinite(getattr(stack, name)[index, :, used]).all():
             _fail(layer, f"{name} hold values that are not finite")
-    if stack.num_rotated[index] > memory.num_tokens:
-        _fail(layer, f"{stack.num_rotated[index]} rotated keys for {memory.num_tokens} tokens")
+    if stack.num_rotated[index] > stack.num_tokens:
+        _fail(layer, f"{stack.num_rotated[index]} rotated keys for {stack.num_tokens} tokens")
 
 
 def _check_prefix(memory: StreamMemory, layer: int) -> None:
@@ -54,8 +55,9 @@ def _check_prefix(memory: StreamMemory, layer: int) -> None:
 
 
 def _check_origin(memory: StreamMemory, layer: int) -> None:
-    origin, used = memory.provenance, slice(0, memory.num_tokens)
-    if (origin.frame[layer, memory.num_prefix : memory.num_tokens] == TEXT).any():
+    origin, stack = memory.provenance, memory.place_of(layer)[0]
+    used = slice(0, stack.num_tokens)
+    if (origin.frame[layer, stack.visual] == TEXT).any():
         _fail(layer, "text stands among the visual tokens")
     is_text = origin.weights[layer, used] == 0
     patches = torch.where(is_text, origin.patch[layer, used] - NO_PATCH, origin.patch[layer, used])
@@ -70,7 +72,7 @@ def _check_origin(memory: StreamMemory, layer: int) -> None:
 
 
 def _check_time_order(memory: StreamMemory, layer: int) -> None:
-    origin, used = memory.provenance, slice(memory.num_prefix, memory.num_tokens)
+    origin, used = memory.provenance, memory.place_of(layer)[0].visual
     frames, is_text = origin.frame[layer, used], origin.weights[layer, used] == 0
     for kind in (~is_text, is_text):
         times = frames[kind & (frames >= 0)]
@@ -79,8 +81,9 @@ def _check_time_order(memory: StreamMemory, layer: int) -> None:
 
 
 def _check_positions(memory: StreamMemory, layer: int, max_positions: int | None) -> None:
-    largest = memory.positions[layer, :, : memory.num_tokens]
-    top = largest.max().item() if memory.num_tokens else -1
+    used = memory.place_of(layer)[0].num_tokens
+    largest = memory.positions[layer, :, :used]
+    top = largest.max().item() if used else -1
     following = memory.next_position[layer].item()
     if not math.isfinite(following) or not torch.isfinite(largest).all():
         _fail(layer, "positions are not finite")

@@ -122,8 +122,13 @@ class LayerStack:
         self.positions = positions
         self.origin.grow(capacity)
 
-    def open(self, new: slice, offsets: Tensor, origin: Provenance | None) -> None:
+    def following(self, num_new: int) -> slice:
+        """Slots of so many tokens after those in use."""
+        return slice(self.num_tokens, self.num_tokens + num_new)
+
+    def open(self, offsets: Tensor, origin: Provenance | None) -> None:
         """Record positions and provenance of q new tokens; `offsets` is (a, q)."""
+        new = self.following(offsets.shape[1])
         self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets.to(self.device)
         self.origin.write(new, origin)
 
@@ -135,7 +140,7 @@ class LayerStack:
         Returns:
             Rotated keys and values up to and with them, (g, n + q, d), views.
         """
-        new = slice(self.num_tokens, self.num_tokens + keys.shape[1])
+        new = self.following(keys.shape[1])
         self.keys[index, :, new] = keys
         if values is not None:
             self.values[index, :, new] = values

@@ -59,6 +59,14 @@ class MemoryLayout:
             _interpolate(config.working_decay, depth),
         )
 
+    def budgets(self, config: MemoryConfig) -> tuple[int, ...]:
+        """Visual tokens that each layer may hold; together at most `kv_size` per layer."""
+        weights = [
+            config.budget_weights[self.band(layer).value] for layer in range(self.num_layers)
+        ]
+        total = sum(weights)
+        return tuple(int(config.kv_size * self.num_layers * weight / total) for weight in weights)
+
     def smoothing(self, layer: int, config: MemoryConfig) -> float:
         """Lambda of Eq. 5 for `layer`."""
         return config.smoothing[self.band(layer).value]

@@ -19,7 +19,7 @@ from torch import Tensor
 from hermes.integrity import check_integrity
 from hermes.layer_stack import LayerStack, LayerView
 from hermes.positions import Placement, Renumber
-from hermes.provenance import Provenance, ProvenanceView
+from hermes.provenance import Provenance, ProvenanceView, joined
 from hermes.rotation import Angles
 from hermes.snapshot import load, save
 from hermes.summary import Summary, fold
@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 LayerAngles = Callable[[int], tuple[Tensor, Tensor]]
 """Layer -> cos and sin (q, d) of the tokens being appended, on the layer's device."""
 
+_Place = tuple[torch.device, int]
+"""Device and capacity of a layer."""
+
 _BATCHED_ANGLES = 4096
 """Up to this many (layer, token) pairs the angles of all layers are computed in one call."""
 
@@ -36,17 +39,18 @@ _BATCHED_ANGLES = 4096
 class Mark(NamedTuple):
     """A point to which `StreamMemory.rollback` returns."""
 
-    num_tokens: int
+    num_tokens: list[int]
     next_positions: list[Tensor]
-    """Per stack."""
+    """Per stack, as the number of tokens."""
     position_bound: float
 
 
 class StreamMemory:
     """Keys, values, positions and provenance of one stream, stacked over the layers of a device.
 
-    The first `num_prefix` tokens are the prompt and are never evicted. All layers hold the same
-    number of tokens. Keys rest un-rotated; `angles` turns positions into rotations at use.
+    The first `num_prefix` tokens are the prompt and are never evicted. All layers of a stack hold
+    the same number of tokens; so do all stacks, unless bands have different budgets. Keys rest
+    un-rotated; `angles` turns positions into rotations at use.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class StreamMemory:
         devices: Sequence[torch.device],
         num_kv_heads: int,
         head_dim: int,
-        capacity: int,
+        capacity: int | Sequence[int],
         dtype: torch.dtype,
         angles: Angles,
         num_axes: int = 1,
@@ -64,16 +68,17 @@ class StreamMemory:
 
         Args:
             devices: one per layer; each layer's tokens live on its layer's device.
-            capacity: tokens per layer, text included.
+            capacity: tokens per layer, text included; one for all layers or one for each.
             angles: (a, n) positions -> cos, sin (n, d) on the positions' device.
         """
+        sizes = [capacity] * len(devices) if isinstance(capacity, int) else capacity
         self.stacks = [
             LayerStack(
-                layers, num_kv_heads, head_dim, capacity, dtype, device, num_axes, position_dtype
+                layers, num_kv_heads, head_dim, size, dtype, device, num_axes, position_dtype
             )
-            for layers, device in _runs(devices)
+            for layers, (device, size) in _runs(list(zip(devices, sizes, strict=True)))
         ]
-        """One per run of layers on the same device, in the order of the layers."""
+        """One per run of layers on the same device and of the same capacity, in their order."""
         self.position_bound: float = 0
         """Host number that no position reaches; exact after `measure_positions`."""
         self.num_renumberings = 0
@@ -87,7 +92,9 @@ class StreamMemory:
             (stack, index) for stack in self.stacks for index in range(len(stack.layers))
         ]
 
-    def sibling(self, capacity: int, device: torch.device | None = None) -> StreamMemory:
+    def sibling(
+        self, capacity: int | Sequence[int], device: torch.device | None = None
+    ) -> StreamMemory:
         """An empty memory of the same shape and dtype for `capacity` tokens, layers placed alike
         or all on `device`."""
         first = self.stacks[0]
@@ -119,8 +126,8 @@ class StreamMemory:
 
     @property
     def capacity(self) -> int:
-        """Tokens per layer that fit without reallocation."""
-        return self.stacks[0].capacity
+        """Tokens per layer that fit without reallocation, in the smallest layers."""
+        return min(stack.capacity for stack in self.stacks)
 
     @property
     def num_prefix(self) -> int:
@@ -129,13 +136,13 @@ class StreamMemory:
 
     @property
     def num_tokens(self) -> int:
-        """n."""
-        return self.stacks[0].num_tokens
+        """n, of the layers that hold most."""
+        return max(stack.num_tokens for stack in self.stacks)
 
     @property
     def num_visual(self) -> int:
-        """Tokens per layer after the prefix, summaries included."""
-        return self.stacks[0].num_visual
+        """Tokens per layer after the prefix, summaries included; of the layers that hold most."""
+        return self.num_tokens - self.num_prefix
 
     @property
     def num_bytes(self) -> int:
@@ -146,12 +153,12 @@ class StreamMemory:
     def positions(self) -> Tensor:
         """(l, a, c) positions, the buffer itself if there is one stack; for looking, not for
         the hot path."""
-        return self._joined([stack.positions for stack in self.stacks])
+        return joined([stack.positions for stack in self.stacks])
 
     @property
     def next_position(self) -> Tensor:
         """(l,) next free position of every layer; likewise."""
-        return self._joined([stack.next_position for stack in self.stacks])
+        return joined([stack.next_position for stack in self.stacks])
 
     @property
     def provenance(self) -> ProvenanceView:
@@ -169,10 +176,12 @@ class StreamMemory:
         self.position_bound = 0
         self.has_frame_text = False
 
-    def hold(self, num_prefix: int, num_tokens: int) -> None:
-        """Declare so many tokens in use; what they are is written by the caller."""
+    def hold(self, num_prefix: int, num_tokens: int | Sequence[int]) -> None:
+        """Declare so many tokens in use, in all layers or in each; what they are is written by the
+        caller."""
+        counts = [num_tokens] * self.num_layers if isinstance(num_tokens, int) else num_tokens
         for stack in self.stacks:
-            stack.num_prefix, stack.num_tokens = num_prefix, num_tokens
+            stack.num_prefix, stack.num_tokens = num_prefix, counts[stack.layers.start]
 
     def close_prefix(self) -> None:
         """Declare all tokens so far the prefix, which is never evicted."""
@@ -180,12 +189,11 @@ class StreamMemory:
 
     def reserve(self, num_new: int) -> None:
         """Make room for `num_new` tokens; buffers are reallocated only if they do not fit."""
-        if self.num_tokens + num_new <= self.capacity:
-            return
-        needed = max(self.num_tokens + num_new, self.capacity * 3 // 2)
-        logger.info("memory grows from %d to %d tokens per layer", self.capacity, needed)
         for stack in self.stacks:
-            stack.grow(needed)
+            if stack.num_tokens + num_new > stack.capacity:
+                needed = max(stack.num_tokens + num_new, stack.capacity * 3 // 2)
+                logger.info("memory grows from %d to %d tokens per layer", stack.capacity, needed)
+                stack.grow(needed)
 
     @contextmanager
     def append(
@@ -200,17 +208,16 @@ class StreamMemory:
         if not self.filled_late:
             for stack in self.stacks:
                 stack.refresh(self._angles)
-        new = slice(self.num_tokens, self.num_tokens + placement.num_tokens)
         for stack in self.stacks:
-            stack.open(new, placement.offsets, provenance)
+            stack.open(placement.offsets, provenance)
         try:
-            yield self._angles_of(new)
+            yield self._angles_of(placement.num_tokens)
         except BaseException:
             for stack in self.stacks:
-                stack.truncate(self.num_tokens)
+                stack.truncate(stack.num_tokens)
             raise
         for stack in self.stacks:
-            stack.num_tokens = new.stop
+            stack.num_tokens += placement.num_tokens
             stack.next_position.add_(placement.advance)
         self._raise_bound(placement.advance)
 
@@ -233,14 +240,15 @@ class StreamMemory:
     def mark(self) -> Mark:
         """The present state, for `rollback`."""
         following = [stack.next_position.clone() for stack in self.stacks]
-        return Mark(self.num_tokens, following, self.position_bound)
+        counts = [stack.num_tokens for stack in self.stacks]
+        return Mark(counts, following, self.position_bound)
 
     def rollback(self, mark: Mark) -> None:
         """Drop everything appended since `mark`; nothing older is touched."""
-        for stack, following in zip(self.stacks, mark.next_positions, strict=True):
-            stack.num_tokens = mark.num_tokens
+        for stack, count, following in zip(self.stacks, *mark[:2], strict=True):
+            stack.num_tokens = count
             stack.next_position.copy_(following)
-            stack.truncate(mark.num_tokens)
+            stack.truncate(count)
         self.position_bound = mark.position_bound
 
     @contextmanager
@@ -281,12 +289,10 @@ class StreamMemory:
             renumber: closes the gaps in the positions of what is kept.
 
         Raises:
-            ValueError: stacks would end up with different numbers of tokens.
+            ValueError: stacks of the same budget would end up with different numbers of tokens.
         """
         summaries = summaries or [None] * len(self.stacks)
-        counts = {rows.shape[1] for rows in kept}
-        if len(counts) != 1:
-            raise ValueError(f"every layer must keep the same number of tokens, got {counts}")
+        self._check_counts([rows.shape[1] for rows in kept])
         for stack, rows, summary in zip(self.stacks, kept, summaries, strict=True):
             if rows.shape[1] < stack.num_visual or summary is not None:
                 stack.gather(rows)
@@ -330,24 +336,30 @@ class StreamMemory:
             stack.settle(summary)
         self.num_renumberings += renumber is not None
 
+    def _check_counts(self, counts: list[int]) -> None:
+        alike: dict[int, int] = {}
+        for stack, count in zip(self.stacks, counts, strict=True):
+            if alike.setdefault(stack.capacity, count) != count:
+                raise ValueError(
+                    f"every layer of a band must keep the same number of tokens, got {count} and "
+                    f"{alike[stack.capacity]}"
+                )
+
     def _raise_bound(self, advance: float) -> None:
         """Rounded like `next_position`: steps in time may be fractions, in fp32."""
         bound = torch.tensor(self.position_bound, dtype=self.stacks[0].positions.dtype)
         self.position_bound = (bound + advance).item()
 
-    def _angles_of(self, new: slice) -> LayerAngles:
-        if self.num_layers * (new.stop - new.start) > _BATCHED_ANGLES:
-            return lambda layer: self._angles_of_layer(layer, new)
-        tables = [stack.angles(self._angles, new) for stack in self.stacks]
+    def _angles_of(self, num_new: int) -> LayerAngles:
+        if self.num_layers * num_new > _BATCHED_ANGLES:
+            return lambda layer: self._angles_of_layer(layer, num_new)
+        tables = [stack.angles(self._angles, stack.following(num_new)) for stack in self.stacks]
         flat = [(cos[i], sin[i]) for cos, sin in tables for i in range(len(cos))]
         return lambda layer: flat[layer]
 
-    def _angles_of_layer(self, layer: int, new: slice) -> tuple[Tensor, Tensor]:
+    def _angles_of_layer(self, layer: int, num_new: int) -> tuple[Tensor, Tensor]:
         stack, index = self._places[layer]
-        return self._angles(stack.positions[index, :, new])
-
-    def _joined(self, parts: list[Tensor]) -> Tensor:
-        return parts[0] if len(parts) == 1 else torch.cat([part.to(self.device) for part in parts])
+        return self._angles(stack.positions[index, :, stack.following(num_new)])
 
 
 def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bool) -> Summary:
@@ -364,10 +376,10 @@ def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bo
     )
 
 
-def _runs(devices: Sequence[torch.device]) -> Iterator[tuple[range, torch.device]]:
-    """Neighbouring layers on the same device."""
+def _runs(places: Sequence[_Place]) -> Iterator[tuple[range, _Place]]:
+    """Neighbouring layers on the same device and of the same capacity."""
     first = 0
-    for device, run in groupby(devices):
+    for place, run in groupby(places):
         count = len(list(run))
-        yield range(first, first + count), device
+        yield range(first, first + count), place
         first += count

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 TEXT = -1
 """Frame number of prompt tokens."""
@@ -115,6 +116,15 @@ class ProvenanceView:
     def __getattr__(self, name: str) -> Tensor:
         if name not in self.NAMES:
             raise AttributeError(name)
-        parts = [getattr(part, name) for part in self._parts]
-        home = parts[0].device
-        return parts[0] if len(parts) == 1 else torch.cat([part.to(home) for part in parts])
+        return joined([getattr(part, name) for part in self._parts])
+
+
+def joined(parts: list[Tensor]) -> Tensor:
+    """Tensors of several stacks as one over all layers, on the device of the first; the shorter
+    ones are filled up with zeros at the end."""
+    if len(parts) == 1:
+        return parts[0]
+    home, longest = parts[0].device, max(part.shape[-1] for part in parts)
+    if parts[0].dim() > 1:
+        parts = [pad(part, (0, longest - part.shape[-1])) for part in parts]
+    return torch.cat([part.to(home) for part in parts])

@@ -28,6 +28,16 @@ def smoothing_matrix(weights: Sequence[float]) -> Tensor:
     return rows.float()
 
 
+def aligned(deeper: Tensor, own: Tensor) -> Tensor:
+    """(n,) scores of a deeper layer for the tokens of the one above it, newest to newest.
+
+    Only bands of different budgets hold different numbers of tokens. Where the deeper layer has no
+    token any more, the `own` score (n,) stands in for it, so that nothing is smoothed.
+    """
+    missing = len(own) - len(deeper)
+    return torch.cat((own[:missing], deeper)) if missing > 0 else deeper[-missing:]
+
+
 def smooth_across_layers(scores: Tensor, matrix: Tensor, deeper: Tensor | None = None) -> Tensor:
     """Smoothed (l, n) scores of the layers of a stack, all at once.
 

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from hermes.checked_file import CheckedFile, SnapshotError, read, write
 from hermes.integrity import MemoryIntegrityError, check_integrity
 from hermes.provenance import NO_PATCH, ProvenanceBuffers
 
 if TYPE_CHECKING:
+    from hermes.layer_stack import LayerStack
     from hermes.memory import StreamMemory
 
 _STATES = ("keys", "values")
@@ -29,8 +31,14 @@ class Counts(NamedTuple):
     """Host numbers of a memory."""
 
     num_prefix: int
-    num_tokens: int
+    num_tokens: list[int]
+    """Of each layer."""
     position_bound: float
+
+    @classmethod
+    def of(cls, memory: StreamMemory) -> Counts:
+        """As they stand."""
+        return cls(memory.num_prefix, _num_tokens(memory), float(memory.position_bound))
 
 
 def save(
@@ -41,14 +49,17 @@ def save(
 ) -> None:
     """Write the tokens in use: keys, values (l, g, n, d), positions (l, a, n), provenance (l, n).
 
+    Where bands of layers hold different numbers of tokens, n is the largest of them.
+
     The file appears under its name only when it is complete.
 
     Args:
         metadata: texts to keep with the stream (dialogue history, configuration).
         beside: contiguous host tensors to keep with it, under other names than the above.
     """
-    counts = {name: str(getattr(memory, name)) for name in _COUNTS}
-    counts["position_bound"] = str(float(memory.position_bound))
+    prefix, tokens, bound = Counts.of(memory)
+    alike = str(tokens[0]) if len(set(tokens)) == 1 else " ".join(map(str, tokens))
+    counts = dict(zip(_COUNTS, (str(prefix), alike, str(bound)), strict=True))
     write(path, {**(beside or {}), **_tensors(memory)}, {**(metadata or {}), **counts})
 
 
@@ -88,8 +99,8 @@ def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = Non
         SnapshotError: something is missing, of another shape or kind, not finite in the dtype of
             `like`, or breaks a contract of the memory; the message names it.
     """
-    counts = _counts(file)
-    _check_form(file, like, counts.num_tokens)
+    counts = _counts(file, like)
+    _check_form(file, like, max(counts.num_tokens))
     held = like.sibling(counts.num_tokens, torch.device("cpu"))
     _write(held, file.tensors, counts)
     try:
@@ -106,16 +117,18 @@ def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = Non
 
 def fill(memory: StreamMemory, held: StreamMemory) -> None:
     """Replace the content of `memory` by that of `held`, which `check` has returned."""
-    memory.reserve(max(0, held.num_tokens - memory.num_tokens))
+    counts = Counts.of(held)
     memory.clear()
-    _write(memory, _tensors(held), Counts(*(getattr(held, name) for name in _COUNTS)))
+    for stack in memory.stacks:
+        if (needed := counts.num_tokens[stack.layers.start]) > stack.capacity:
+            stack.grow(needed)
+    _write(memory, _tensors(held), counts)
 
 
 def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     used = memory.num_tokens
     tensors = {
-        name: torch.stack([getattr(layer, name)[:, :used].cpu() for layer in memory.layers])
-        for name in _STATES
+        name: torch.cat([_held(stack, name, used) for stack in memory.stacks]) for name in _STATES
     }
     tensors["positions"] = memory.positions[..., :used].cpu().contiguous()
     tensors["next_position"] = memory.next_position.cpu()
@@ -124,15 +137,35 @@ def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     return tensors
 
 
-def _counts(file: CheckedFile) -> Counts:
+def _held(stack: LayerStack, name: str, used: int) -> Tensor:
+    """(l, g, used, d) in host memory, zero where the stack holds less."""
+    found = getattr(stack, name)[:, :, : stack.num_tokens].cpu()
+    return pad(found, (0, 0, 0, used - stack.num_tokens))
+
+
+def _num_tokens(memory: StreamMemory) -> list[int]:
+    return [memory.place_of(layer)[0].num_tokens for layer in range(memory.num_layers)]
+
+
+def _counts(file: CheckedFile, like: StreamMemory) -> Counts:
+    """One number of tokens stands for all layers."""
     try:
         prefix, tokens, bound = (file.texts[name] for name in _COUNTS)
-        counts = Counts(int(prefix), int(tokens), float(bound))
+        numbers = [int(number) for number in tokens.split()]
+        numbers = numbers * like.num_layers if len(numbers) == 1 else numbers
+        counts = Counts(int(prefix), numbers, float(bound))
     except (KeyError, ValueError) as error:
         raise SnapshotError(
             f"{file.path}: expected the numbers {', '.join(_COUNTS)} in its metadata: {error!r}"
         ) from error
-    if not 0 <= counts.num_prefix <= counts.num_tokens or not math.isfinite(counts.position_bound):
+    possible = len(counts.num_tokens) == like.num_layers and all(
+        len({counts.num_tokens[layer] for layer in stack.layers}) == 1 for stack in like.stacks
+    )
+    if (
+        not possible
+        or not 0 <= counts.num_prefix <= min(counts.num_tokens)
+        or not math.isfinite(counts.position_bound)
+    ):
         raise SnapshotError(f"{file.path}: these counts cannot be: {counts._asdict()}")
     return counts
 
@@ -189,15 +222,15 @@ def _tensors_of(like: StreamMemory, used: int) -> dict[str, Tensor]:
 
 
 def _write(memory: StreamMemory, tensors: Mapping[str, Tensor], counts: Counts) -> None:
-    used = counts.num_tokens
     for stack in memory.stacks:
         rows = slice(stack.layers.start, stack.layers.stop)
-        stack.keys[:, :, :used] = tensors["keys"][rows]
-        stack.values[:, :, :used] = tensors["values"][rows]
-        stack.positions[..., :used] = tensors["positions"][rows]
+        used = counts.num_tokens[rows.start]
+        stack.keys[:, :, :used] = tensors["keys"][rows, :, :used]
+        stack.values[:, :, :used] = tensors["values"][rows, :, :used]
+        stack.positions[..., :used] = tensors["positions"][rows, :, :used]
         stack.next_position.copy_(tensors["next_position"][rows])
         for name in ProvenanceBuffers.NAMES:
-            getattr(stack.origin, name)[:, :used] = tensors[name][rows]
-    memory.hold(counts.num_prefix, used)
+            getattr(stack.origin, name)[:, :used] = tensors[name][rows, :used]
+    memory.hold(counts.num_prefix, counts.num_tokens)
     memory.has_frame_text = bool((tensors["patch"] == NO_PATCH).any())
     memory.position_bound = counts.position_bound

@@ -264,9 +264,9 @@ class AbstractHermes(ReleasedNames, ABC):
     ) -> VisualChunk:
         memory = self.memory
         chunk = self.with_text(chunk, chunk.moments(num_frames, times_seconds))
-        if self.policy.evicts and not chunk.fits(self.config.kv_size) and not self._warned:
+        if self.policy.evicts and not chunk.fits(min(self.policy.budgets)) and not self._warned:
             self._warned = True
-            chunk.warn_oversized(num_frames, self.config.kv_size)
+            chunk.warn_oversized(num_frames, min(self.policy.budgets))
         ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
         origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
         observer = self.policy.observer(memory, chunk.placement.num_tokens)
@@ -429,7 +429,10 @@ class AbstractHermes(ReleasedNames, ABC):
             self.decoder.devices,
             text.num_key_value_heads,
             head_dim,
-            prefix + self.config.kv_size + largest_chunk + TEXT_RESERVE_TOKENS,
+            [
+                prefix + budget + largest_chunk + TEXT_RESERVE_TOKENS
+                for budget in self.policy.budgets
+            ],
             self.dtype,
             self.decoder.angles,
             self.rule.num_axes,

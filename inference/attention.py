@@ -50,7 +50,7 @@ def _folded(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Te
     return attended.reshape(num_heads, num_new, width)
 
 
-@lru_cache(maxsize=2)  # all layers of a forward share one mask
+@lru_cache(maxsize=4)  # all layers of a band share one mask
 def _folded_mask(num_new: int, num_keys: int, repeats: int, device: torch.device) -> Tensor:
     return lower_right_mask(num_new, num_keys, device).repeat(repeats, 1)
 

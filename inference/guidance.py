@@ -30,16 +30,20 @@ def embedding_probe(
     layers: list[int],
 ) -> dict[int, Tensor]:
     """The released scorer: raw text embeddings at every layer, no causal mask among them."""
-    visual = slice(memory.num_prefix, memory.num_tokens)
     attention = {}
     with memory.scratch(), memory.append(rule.text(len(embeddings), embeddings.device)) as angles:
         for layer in layers:
-            hidden = embeddings.to(memory.place_of(layer)[0].device)
+            stack, _ = memory.place_of(layer)
+            hidden = embeddings.to(stack.device)
             queries, keys, _ = decoder.project(layer, hidden)
             cos, sin = angles(layer)
             everything, _ = memory.write(layer, keys, None, cos, sin)
             attention[layer] = mean_attention(
-                rotate(queries, cos, sin), everything, decoder.scaling(layer), visual, causal=False
+                rotate(queries, cos, sin),
+                everything,
+                decoder.scaling(layer),
+                stack.visual,
+                causal=False,
             )
     return attention
 
@@ -53,11 +57,11 @@ def exact_probe(
     layers: list[int],
 ) -> dict[int, Tensor]:
     """A true causal forward of the text, up to the deepest layer that is asked for."""
-    visual = slice(memory.num_prefix, memory.num_tokens)
     attention: dict[int, Tensor] = {}
 
     def observe(layer: int, queries: Tensor, keys: Tensor, scaling: float) -> None:
         if layer in layers:
+            visual = memory.place_of(layer)[0].visual
             attention[layer] = mean_attention(queries, keys, scaling, visual, causal=True)
 
     with memory.scratch():

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hermes.compression import rows_per_layer, stacked_attention
+from hermes.compression import choose, rows_per_layer, stacked_attention
 from hermes.layer_stack import LayerStack
 from hermes.memory import fold_evicted
 from inference.prompts import get_prompt, guidance_texts, pair_of_questions
@@ -104,9 +104,12 @@ class ReleasedNames:
         empty. Setting it to None forgets the frames and keeps the dialogue."""
         memory = self.memory
         memory.refresh()
-        used = slice(0, memory.num_tokens)
         pairs = [
-            (kept.rotated[None, :, used], kept.values[None, :, used]) for kept in memory.layers
+            (
+                stack.rotated[index, None, :, : stack.num_tokens],
+                stack.values[index, None, :, : stack.num_tokens],
+            )
+            for stack, index in map(memory.place_of, range(self.num_layers))
         ]
         return pairs if memory.num_tokens else None
 
@@ -122,7 +125,10 @@ class ReleasedNames:
         memory = self.memory
         if not memory.num_tokens:
             return [None] * self.num_layers
-        used = memory.positions[..., : memory.num_tokens]
+        used = [
+            stack.positions[index, :, : stack.num_tokens]
+            for stack, index in map(memory.place_of, range(self.num_layers))
+        ]
         return [layer[0] if len(layer) == 1 else layer for layer in used]
 
     @_position_ids_cache.setter
@@ -181,15 +187,17 @@ class ReleasedNames:
             "mixed": attn_weights_mixed,
         }
         scores = {
-            layer: _visual(given[text][layer], memory)
+            layer: _visual(given[text][layer], memory.place_of(layer)[0])
             for layer in range(self.num_layers)
             if (text := self.policy.guidance(layer))
         }
-        everything = torch.arange(memory.num_visual)
-        kept: Sequence[Tensor] = [everything] * self.num_layers
-        if self.policy.overflows(memory.num_visual):
+        kept: Sequence[Tensor] = [
+            torch.arange(memory.place_of(layer)[0].num_visual) for layer in range(self.num_layers)
+        ]
+        if self.policy.overflows(memory.stacks):
             stacked = [stacked_attention(scores, stack) for stack in memory.stacks]
-            kept = rows_per_layer(memory, self.policy, self.policy.choose(memory, stacked))
+            folding = [self.policy.folding(stack) for stack in memory.stacks]
+            kept = rows_per_layer(folding, choose(memory, self.policy, stacked)[0])
         prefix = torch.arange(memory.num_prefix)
         return [torch.cat((prefix.to(rows), rows + memory.num_prefix)) for rows in kept]
 
@@ -208,15 +216,16 @@ class ReleasedNames:
         if not len(keep_indices_all_layers) or not len(keep_indices_all_layers[0]):
             return
         memory, policy = self.memory, self.policy
-        kept = [_rows(indices, memory) for indices in keep_indices_all_layers]
-        if len(kept) != self.num_layers:
-            raise ValueError(f"expected indices for {self.num_layers} layers, got {len(kept)}")
-        longest = max(map(len, kept))
-        folding = [
-            policy.folds(layer) and len(rows) == longest - 1 for layer, rows in enumerate(kept)
+        if (given := len(keep_indices_all_layers)) != self.num_layers:
+            raise ValueError(f"expected indices for {self.num_layers} layers, got {given}")
+        kept = [
+            _rows(indices, memory.place_of(layer)[0])
+            for layer, indices in enumerate(keep_indices_all_layers)
         ]
         stacked, summaries = [], []
         for stack in memory.stacks:
+            longest = max(len(kept[layer]) for layer in stack.layers)
+            folding = [policy.folds(n) and len(rows) == longest - 1 for n, rows in enumerate(kept)]
             rows, layers = _stack_rows(stack, kept, folding, longest)
             stacked.append(rows)
             weighted = self.config.summary == "weighted"
@@ -261,22 +270,22 @@ def _same(theirs: Any, ours: Tensor | None) -> bool:
     return torch.equal(torch.as_tensor(theirs).to(ours), ours)
 
 
-def _visual(attention: Tensor, memory: StreamMemory) -> Tensor:
+def _visual(attention: Tensor, stack: LayerStack) -> Tensor:
     """(1, h, t, s + t) -> (n,) fp32: mean over heads and text of the visual columns."""
-    if attention.ndim != 4 or attention.shape[-1] != memory.num_tokens + attention.shape[2]:
+    if attention.ndim != 4 or attention.shape[-1] != stack.num_tokens + attention.shape[2]:
         raise ValueError(
-            f"expected attention (1, heads, text, {memory.num_tokens} + text) per layer, got "
+            f"expected attention (1, heads, text, {stack.num_tokens} + text) per layer, got "
             f"{tuple(attention.shape)}"
         )
-    return attention[0].float().mean((0, 1))[memory.num_prefix : memory.num_tokens]
+    return attention[0].float().mean((0, 1))[stack.visual]
 
 
-def _rows(indices: Any, memory: StreamMemory) -> Tensor:
+def _rows(indices: Any, stack: LayerStack) -> Tensor:
     """Indices of tokens -> ascending indices of visual tokens."""
     rows = torch.as_tensor(indices, dtype=torch.int64).unique()
-    if len(rows) and not (rows[0] >= 0 and rows[-1] < memory.num_tokens):
-        raise ValueError(f"indices must lie in [0, {memory.num_tokens}), got {rows.tolist()}")
-    return rows[rows >= memory.num_prefix] - memory.num_prefix
+    if len(rows) and not (rows[0] >= 0 and rows[-1] < stack.num_tokens):
+        raise ValueError(f"indices must lie in [0, {stack.num_tokens}), got {rows.tolist()}")
+    return rows[rows >= stack.num_prefix] - stack.num_prefix
 
 
 def _stack_rows(

@@ -89,7 +89,7 @@ def removals_of(path: str, text: str) -> Iterator[Removal]:
         if moved is not None and _moves(node):
             yield _without(path, text, node, ast.get_source_segment(text, moved) or "")
         for keyword in node.keywords:
-            if keyword.arg == "device" and _calls_torch(node):
+            if keyword.arg == "device" and _calls_torch(node) and not _on_no_device(keyword):
                 yield _without(path, text, keyword, "")
 
 
@@ -132,6 +132,10 @@ def _moves(node: ast.Call) -> bool:
         return True
     wanted = ast.unparse(node.args[0]) if node.args else ""
     return node.func.attr == "to" and not ("dtype" in wanted or wanted.startswith("torch."))
+
+
+def _on_no_device(keyword: ast.keyword) -> bool:
+    return ast.unparse(keyword.value) == "'meta'"
 
 
 def _calls_torch(node: ast.Call) -> bool:

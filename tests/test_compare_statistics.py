@@ -6,6 +6,7 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -13,29 +14,62 @@ from hypothesis import strategies as st
 
 from eval.comparison import compare
 from eval.intervals import clustered_mean
-from eval.paired import mcnemar_p, paired_difference
+from eval.multiple_choice.task_groups import group_difference, group_mean
+from eval.paired import paired_difference, sign_flip_p
 from eval.results_table import ResultsError
 from eval.run_costs import percentiles
 
 
-@pytest.mark.parametrize("num_discordant", range(11))
-def test_mcnemar_counts_coin_flips_at_least_as_uneven(num_discordant: int) -> None:
-    """Every sequence of fair coin flips, listed."""
-    flips = [sum(coins) for coins in itertools.product((0, 1), repeat=num_discordant)]
-    for first in range(num_discordant + 1):
-        uneven = abs(2 * first - num_discordant)
-        as_uneven = sum(abs(2 * heads - num_discordant) >= uneven for heads in flips)
-        assert math.isclose(mcnemar_p(first, num_discordant - first), as_uneven / len(flips))
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=8))
+def test_sign_flips_by_brute_force(sums: list[int]) -> None:
+    totals = [
+        abs(sum(sign * value for sign, value in zip(signs, sums, strict=True)))
+        for signs in itertools.product((1, -1), repeat=len(sums))
+    ]
+    expected = sum(total >= abs(sum(sums)) for total in totals) / len(totals)
+    assert sign_flip_p(np.array(sums) / 7) == pytest.approx(expected)
 
 
-def test_mcnemar_known_values() -> None:
-    assert mcnemar_p(0, 5) == pytest.approx(0.0625)  # R: binom.test(0, 5)
-    assert mcnemar_p(10, 2) == pytest.approx(0.03857422)  # R: binom.test(10, 12)
-    assert mcnemar_p(5, 5) == 1 and mcnemar_p(0, 0) == 1
-    normal = math.erfc(99 / math.sqrt(2 * 1100))  # with continuity correction
-    assert mcnemar_p(600, 500) == pytest.approx(normal, rel=0.01)
-    with pytest.raises(ValueError, match="must not be negative"):
-        mcnemar_p(-1, 3)
+@pytest.mark.parametrize("num_videos", [1, 2, 5, 10, 20, 40])
+def test_few_videos_allow_no_small_p(num_videos: int) -> None:
+    """However many questions each has."""
+    clusters = [video for video in range(num_videos) for _ in range(50)]
+    found = difference([1] * len(clusters), [0] * len(clusters), clusters)
+    assert found.sign_flip_p >= 2 ** (1 - num_videos)
+    least = 2 ** (1 - num_videos) if num_videos <= 20 else 1 / 50_001
+    assert found.sign_flip_p == pytest.approx(least)
+
+
+def test_questions_of_a_video_are_no_independent_witnesses() -> None:
+    """Of runs without a difference not more than 5 % are called different."""
+    generator = np.random.default_rng(7)
+    found = []
+    for _ in range(400):
+        luck = generator.choice([0.2, 0.8], size=(2, 12))  # a video goes well or badly as a whole
+        answers = (generator.random((2, 12, 10)) < luck[..., None]).astype(int)
+        clusters = np.repeat(np.arange(12), 10).tolist()
+        found.append(difference(*answers.reshape(2, -1).tolist(), clusters))
+    assert np.mean([one.sign_flip_p <= 0.05 for one in found]) < 0.08
+    assert np.mean([one.low <= 0 <= one.high for one in found]) > 0.92
+
+
+def test_two_runs_without_a_difference() -> None:
+    """A short interval around 0, not none at all and not one that says nothing."""
+    answers, clusters = [1, 1, 0, 1, 0] * 12, [i // 10 for i in range(60)]
+    found = difference(answers, answers, clusters)
+    assert (found.mean, found.sign_flip_p) == (0, 1)
+    assert found.low == -found.high and 0.01 < found.high < 0.05
+
+
+def test_a_fact_asked_often_counts_once() -> None:
+    rows = pd.DataFrame(
+        [("v", "t", "old?", "a", 1.0, 0.0)] * 3
+        + [("v", "t", "new?", "a", 0.0, 0.0), ("w", "t", "old?", "a", 0.0, 1.0)],
+        columns=["video", "task", "question", "answer", "right", "right_baseline"],
+    )
+    assert group_mean(rows, (), "video").mean == pytest.approx(1 / 3)
+    found = group_difference(rows, ("t",), "video")
+    assert (found.mean, found.num_pairs) == (0, 3)
 
 
 def difference(first: list[int], second: list[int], clusters: list[int]) -> object:
@@ -48,10 +82,19 @@ def test_a_known_table_of_pairs() -> None:
     assert found.mean == pytest.approx(2 / 6)
     assert (found.only_first_right, found.only_second_right, found.num_pairs) == (3, 1, 6)
     # By hand: d = 0 1 1 0 -1 1 with mean 1/3; sums of (d - 1/3) / 6 per video: 1/18, 1/18, -1/9.
-    variance = 3 / 2 * (2 / 18**2 + 1 / 81)
-    half = 4.302653 * math.sqrt(variance)  # t quantile, 2 degrees of freedom
-    assert found.high == pytest.approx(min(1, 1 / 3 + half), abs=1e-5)
-    assert found.low == pytest.approx(1 / 3 - half, abs=1e-5)
+    clustered = 3 / 2 * (2 / 18**2 + 1 / 81)
+    independent = (4 / 6 + 1 / 6 - 1 / 9) / 8
+    assert independent > clustered
+    half = 4.302653 * math.sqrt(independent)  # t quantile, 2 degrees of freedom
+    assert (found.low, found.high) == pytest.approx((1 / 3 - half, 1), abs=1e-5)
+    assert found.sign_flip_p == 4 / 8  # of 0.33, 0, 0.. : sums per video 1/6, 1/6, 0
+
+
+def test_videos_that_disagree_widen_the_interval() -> None:
+    """Ten questions a video: all better in the first half of the videos, all worse in the other."""
+    signs = [1] * 30 + [0] * 30
+    found = difference(signs, [1 - sign for sign in signs], [i // 10 for i in range(60)])
+    assert found.high == pytest.approx(min(1, 2.570582 * math.sqrt(6 / 5 * 6 / 36)), abs=1e-5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -61,7 +104,7 @@ def test_swapping_the_runs_mirrors_everything(rows: list[tuple[bool, bool, int]]
         [int(value) for value in column] for column in zip(*rows, strict=True)
     )
     one, other = difference(first, second, clusters), difference(second, first, clusters)
-    assert one.mean == pytest.approx(-other.mean) and one.mcnemar_p == other.mcnemar_p
+    assert one.mean == pytest.approx(-other.mean) and one.sign_flip_p == other.sign_flip_p
     mean = clustered_mean(pd.Series(first) * 1.0, pd.Series(clusters)).mean
     other_mean = clustered_mean(pd.Series(second) * 1.0, pd.Series(clusters)).mean
     assert one.mean == pytest.approx(mean - other_mean)
@@ -109,7 +152,7 @@ def test_a_known_comparison(tmp_path: Path) -> None:
     assert {key[:2] for key in pairs} == {("best", 8)}  # none at 16, none with itself
     far = pairs["best", 8, "far past"]
     assert (far["n"], far["only_policy_right"], far["only_baseline_right"]) == (3, 2, 0)
-    assert far["difference_percent"] == pytest.approx(200 / 3) and far["mcnemar_p"] == 0.5
+    assert far["difference_percent"] == pytest.approx(200 / 3) and far["sign_flip_p"] == 0.5
     lines = found["accuracy_against_budget"]["far past"]
     assert [point["kv_size"] for point in lines["best"]] == [8, 16]
     trade = found["perception_and_memory"]

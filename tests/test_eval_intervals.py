@@ -1,14 +1,19 @@
 """Clustered intervals against hand arithmetic, t tables, and their own promise of coverage."""
 
-from math import sqrt
-
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.intervals import clustered_mean, stratified_mean, t_quantile
+from eval.intervals import (
+    clopper_pearson,
+    clustered_mean,
+    interval,
+    stratified_mean,
+    t_quantile,
+    variance_of,
+)
 
 
 def series(*values: float | str) -> pd.Series:
@@ -24,22 +29,22 @@ def test_t_quantile_agrees_with_the_printed_table(degrees: int, expected: float)
     assert t_quantile(degrees) == pytest.approx(expected, abs=6e-4)
 
 
-def test_interval_by_hand() -> None:
+def test_variance_by_hand() -> None:
     # Videos a: 1, 0   b: 1, 1, 0   c: 0.  p = 3/6; cluster sums of (y - p)/6: 0, 1/12, -1/12.
+    rests_on, variance = variance_of(np.array([0, 1 / 12, -1 / 12]))
+    assert rests_on == pytest.approx(2)  # two videos differ from the mean, equally
+    assert variance == pytest.approx(3 / 2 * 2 / 144)
+    shrunken = (2 * variance + 0.25 * 0.5 * 0.5 / 3) / 2.25
+    trials = 0.25 / shrunken * (1.959964 / 4.302653) ** 2
     estimate = clustered_mean(series(1, 0, 1, 1, 0, 0), series("a", "a", "b", "b", "b", "c"))
-    half_width = 4.30265 * sqrt(3 / 2 * (1 / 144 + 1 / 144))
     assert estimate.mean == 0.5
     assert (estimate.num_rows, estimate.num_clusters) == (6, 3)
-    assert estimate.low == pytest.approx(max(0, 0.5 - half_width), abs=1e-4)
-    assert estimate.high == pytest.approx(min(1, 0.5 + half_width), abs=1e-4)
+    assert (estimate.low, estimate.high) == pytest.approx(clopper_pearson(0.5, trials), abs=1e-6)
 
 
-def test_one_question_per_video_is_the_textbook_standard_error() -> None:
-    values = series(*[1.0] * 30 + [0.0] * 70)
-    estimate = clustered_mean(values, pd.Series(range(100)))
-    half_width = 1.98422 * float(values.std(ddof=1)) / sqrt(100)
-    assert estimate.low == pytest.approx(0.3 - half_width, abs=1e-5)
-    assert estimate.high == pytest.approx(0.3 + half_width, abs=1e-5)
+def test_independent_questions_are_about_the_textbook_interval() -> None:
+    estimate = clustered_mean(series(*[1.0] * 300 + [0.0] * 700), pd.Series(range(1000)))
+    assert (estimate.low, estimate.high) == pytest.approx((0.2717, 0.3295), abs=2e-3)  # exact
 
 
 def test_repeating_every_question_in_its_video_does_not_narrow_the_interval() -> None:
@@ -59,10 +64,11 @@ def test_stratified_mean_by_hand() -> None:
     )
     # Row weights are 1/4 in x and 1/6 in y.
     squares = (0.1 / 4 + 0.1 / 6) ** 2 + (-0.1 / 4 + 0.1 / 6) ** 2 + (-0.2 / 6) ** 2
-    half_width = 4.30265 * sqrt(3 / 2 * squares)
     assert estimate.mean == pytest.approx(0.6)
-    assert estimate.low == pytest.approx(0.6 - half_width, abs=1e-4)
-    assert estimate.high == pytest.approx(0.6 + half_width, abs=1e-4)
+    sums = np.array([0.1 / 4 + 0.1 / 6, -0.1 / 4 + 0.1 / 6, -0.2 / 6])
+    assert sums @ sums == pytest.approx(squares)
+    number = 1 / (2 / 4**2 + 3 / 6**2)
+    assert (estimate.low, estimate.high) == pytest.approx(interval(0.6, sums, number))
 
 
 def test_one_video_has_no_interval() -> None:
@@ -72,10 +78,10 @@ def test_one_video_has_no_interval() -> None:
 
 
 def test_all_right_is_not_certainty() -> None:
-    # Wilson at 10 of 10 is 1 / (1 + 1.96^2 / 10).
-    estimate = clustered_mean(series(*[1.0] * 10), pd.Series(range(10)))
+    # Clopper and Pearson at 10 of 10, one per video: 0.025 ** (1 / 10).
+    estimate = clustered_mean(series(*[1.0] * 30), pd.Series(range(30)) // 3)
     assert (estimate.mean, estimate.high) == (1.0, 1.0)
-    assert estimate.low == pytest.approx(1 / (1 + 1.96**2 / 10), abs=1e-4)
+    assert estimate.low == pytest.approx(0.025**0.1, abs=1e-9)
 
 
 def test_strata_without_a_weight_are_refused() -> None:

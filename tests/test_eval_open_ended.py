@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from judge_server import YES, JudgeServer, RawReply, truth
 
 from eval.eval_open_ended import main
+from eval.intervals import interval
 from eval.open_ended.answers import OpenEnded
 from eval.open_ended.judge_prompt import judge_request
 
@@ -100,11 +102,9 @@ def test_metrics_by_hand(tmp_path: Path, server: JudgeServer) -> None:
     assert (found["n"], found["num_judged"], found["num_unjudged"]) == (6, 6, 0)
     assert found["mean_score"] == pytest.approx((4 * 4.8 + 2 * 1) / 6)
     assert found["mean_score_truncated"] == 3
-    # Cluster sums of (y - 2/3) / 6: -1/18, -1/18, 1/9; t(2) = 4.30265, cut at 100.
-    half_width = 4.30265 * (3 / 2 * (2 / 324 + 1 / 81)) ** 0.5
-    assert found["interval95_percent"] == pytest.approx(
-        [max(0, 100 * (2 / 3 - half_width)), 100], abs=0.01
-    )
+    # Cluster sums of (y - 2/3) / 6.
+    bounds = interval(2 / 3, np.array([-1 / 18, -1 / 18, 1 / 9]), 6)
+    assert found["interval95_percent"] == pytest.approx([100 * bound for bound in bounds])
     assert found["num_videos"] == 3
 
 

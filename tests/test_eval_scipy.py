@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.intervals import clustered_mean, t_quantile, wilson
-from eval.paired import mcnemar_p
+from eval.beta import beta_quantile, beta_share
+from eval.intervals import clopper_pearson, t_quantile
+from eval.paired import MOST_EXACT_VIDEOS, NUM_DRAWS, sign_flip_p
 
 stats = pytest.importorskip("scipy.stats")
 COUNTS = st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
@@ -21,27 +22,34 @@ def test_quantiles_of_student(degrees: int, level: float) -> None:
     assert t_quantile(degrees, level) == pytest.approx(expected, rel=1e-6)
 
 
-@given(COUNTS)
-def test_exact_test_of_discordant_pairs(counts: tuple[int, int]) -> None:
-    rarer, num_discordant = counts
-    expected = stats.binomtest(rarer, num_discordant).pvalue
-    assert mcnemar_p(rarer, num_discordant - rarer) == pytest.approx(expected, rel=1e-9)
+@given(st.floats(1e-3, 400), st.floats(1e-3, 400), st.floats(1e-3, 0.999))
+def test_quantiles_of_beta(a: float, b: float, share: float) -> None:
+    assert beta_share(share, a, b) == pytest.approx(stats.beta.cdf(share, a, b), abs=1e-9)
+    found = beta_quantile(share, a, b)
+    assert stats.beta.cdf(found, a, b) == pytest.approx(share, abs=1e-6) or found in (
+        pytest.approx(0, abs=1e-15),
+        pytest.approx(1, abs=1e-15),
+    )
 
 
 @given(COUNTS)
-def test_wilson_interval(counts: tuple[int, int]) -> None:
+def test_interval_of_independent_trials(counts: tuple[int, int]) -> None:
     right, num_trials = counts
-    expected = stats.binomtest(right, num_trials).proportion_ci(method="wilson")
-    found = wilson(right / num_trials, num_trials)
+    expected = stats.binomtest(right, num_trials).proportion_ci(method="exact")
+    found = clopper_pearson(right / num_trials, num_trials)
     assert found == pytest.approx((expected.low, expected.high), abs=1e-9)
 
 
-@settings(deadline=None)
-@given(
-    st.lists(st.floats(0.3, 0.7), min_size=2, max_size=50).filter(lambda v: max(v) > min(v) + 0.01)
-)
-def test_one_question_per_video_is_the_interval_of_the_t_test(values: list[float]) -> None:
-    expected = stats.ttest_1samp(values, 0.5).confidence_interval(0.95)
-    found = clustered_mean(pd.Series(values), pd.Series(range(len(values))))
-    bounds = max(0.0, expected.low), min(1.0, expected.high)
-    assert (found.low, found.high) == pytest.approx(bounds, abs=1e-6)
+@given(st.lists(st.integers(-6, 6), min_size=2, max_size=9))
+def test_sign_flips(sums: list[int]) -> None:
+    values = np.array(sums, dtype=float)
+    expected = stats.permutation_test(
+        (values,), np.sum, permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    assert sign_flip_p(values / 60) == pytest.approx(min(1, expected), abs=1e-9)
+
+
+def test_drawn_flips_agree_with_the_exact_ones() -> None:
+    values = np.random.default_rng(3).normal(0.3, 1, size=MOST_EXACT_VIDEOS)
+    exact, drawn = sign_flip_p(values), sign_flip_p(np.append(values, 1e-9))
+    assert drawn == pytest.approx(exact, abs=4 * (exact / NUM_DRAWS) ** 0.5)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 import torch
+from policy_memory import NUM_LAYERS, add_frames, empty_memory, policy_of, random_states
 from tiny import open_stream
 
 from hermes import POLICIES, PROFILES, MemoryConfig, configure, make_policy
@@ -21,6 +22,8 @@ WRONG = [
     ("reindex_margin", -1),
     ("position_limit", 0),
     ("seed", 1.5),
+    ("budget_weights", (1.0, 1.0)),
+    ("budget_weights", (1.0, 0.0, 1.0)),
     ("probe", "guess"),
     ("reindex", "never"),
     ("summary", "median"),
@@ -83,9 +86,11 @@ def test_margin_of_small_models(limit, margin):
 
 @pytest.mark.parametrize("name", sorted(POLICIES))
 def test_policies_are_made_by_name(name):
-    policy = make_policy(MemoryConfig(kv_size=8, policy=name), 10)
+    policy, memory = policy_of(name, kv_size=8), empty_memory()
     assert type(policy) is POLICIES[name]
-    assert policy.overflows(9) == POLICIES[name].evicts
+    add_frames(memory, *random_states(frames=2, length=4))
+    assert policy.overflows(memory.stacks) == any(map(policy.folds, range(NUM_LAYERS)))
+    assert policy.overflows(memory.stacks, 1) == POLICIES[name].evicts
 
 
 def test_description_can_be_written_as_json(base):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import DEVICE, DTYPE
 
-from eval.intervals import wilson
+from eval.intervals import clopper_pearson
 from eval.multiple_choice.words import normalised
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.nanostream.questions import GROUPS
@@ -95,7 +95,7 @@ def lost_answers(policy: str, found: dict[str, list[bool]]) -> dict[str, str]:
     """Groups answered worse than measured."""
     lost = {}
     for (group, right), measured in zip(found.items(), MEASURED[policy], strict=True):
-        least = wilson(measured / len(right), len(right))[0] * len(right)
+        least = clopper_pearson(measured / len(right), len(right))[0] * len(right)
         if sum(right) < least:
             lost[group] = f"{sum(right)} of {len(right)} right, at least {least:.1f} expected"
     return lost

@@ -10,6 +10,7 @@ from tiny import TOLERANCE, largest_error, open_stream, random_frames
 
 QUESTION = "\nWho?<|im_end|><|im_start|>assistant\n"
 NUM_LAYERS = 10
+EQUAL = (1.0, 1.0, 1.0)
 
 
 class Bookkeeping:
@@ -57,8 +58,9 @@ class Bookkeeping:
         return np.stack([np.stack(stack, axis=1) for stack in self.positions])
 
 
-def random_run(engine, seed: int, num_kept: int = 14):
-    """Chunks of random size, each followed by a random eviction that differs between layers."""
+def random_run(engine, seed: int):
+    """Chunks of random size, each followed by a random eviction to the budget of each layer, which
+    differs between layers."""
     generator = np.random.default_rng(seed)
     book, pieces = Bookkeeping(engine.family), [embed_text(engine, engine.init_prompt)]
     engine.encode_init_prompt()
@@ -69,18 +71,26 @@ def random_run(engine, seed: int, num_kept: int = 14):
         engine.encode_video_chunk(frames)
         pieces.append(embed_frames(engine, frames))
         book.append(chunk_shape(engine.family, size))
-        num_visual = engine.memory.num_visual
-        count = min(num_kept, num_visual)
-        kept = [np.sort(generator.permutation(num_visual)[:count]) for _ in range(NUM_LAYERS)]
-        engine.memory.keep([torch.from_numpy(np.stack(kept)).to(engine.device)])
-        for layer, rows in enumerate(kept):
-            book.evict(layer, prefix, rows)
+        kept = [random_rows(engine, stack, generator) for stack in engine.memory.stacks]
+        engine.memory.keep([torch.from_numpy(rows).to(engine.device) for rows in kept])
+        for layer, row in enumerate(row for rows in kept for row in rows):
+            book.evict(layer, prefix, row)
     return book, pieces
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_evicting_is_masking(base, seed):
-    engine = open_stream(base, kv_size=1000)
+def random_rows(engine, stack, generator):
+    """(l, k) ascending."""
+    count = min(14 * engine.policy.budget(stack) // 1000, stack.num_visual)
+    draws = [np.sort(generator.permutation(stack.num_visual)[:count]) for _ in stack.layers]
+    return np.stack(draws)
+
+
+@pytest.mark.parametrize(
+    ("seed", "weights"),
+    [(1, EQUAL), (2, EQUAL), (3, EQUAL), (4, (0.7, 1.0, 1.3)), (5, (2, 1, 0.5))],
+)
+def test_evicting_is_masking(base, seed, weights):
+    engine = open_stream(base, kv_size=1000, budget_weights=weights)
     book, pieces = random_run(engine, seed)
     assert len({tuple(alive) for alive in book.alive}) == NUM_LAYERS, "layers must differ"
     hidden = engine.read_text(QUESTION, output="all")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from hermes import configure
+from hermes import StreamMemory, configure
+from hermes.layer_stack import LayerStack
+from hermes.provenance import joined
 from inference import AbstractHermes
 
 TESTS = Path(__file__).resolve().parent
@@ -49,19 +52,29 @@ def watch(engine: AbstractHermes, frames: np.ndarray, chunk_frames: int = 8) -> 
 
 
 def contents(engine: AbstractHermes) -> dict[str, torch.Tensor]:
-    """Copies of everything a stream remembers, per layer."""
+    """Copies of everything a stream remembers, per layer; zeros where a band holds less."""
     memory = engine.memory
-    used = slice(0, memory.num_tokens)
-    held = {
-        "keys": torch.stack([layer.keys[:, used].cpu() for layer in memory.layers]),
-        "values": torch.stack([layer.values[:, used].cpu() for layer in memory.layers]),
-        "rotated": torch.stack([keys[0].cpu() for keys, _ in engine.kv_cache]),
-        "positions": memory.positions[..., used].cpu().clone(),
-        "next_position": memory.next_position.cpu().clone(),
+    memory.refresh()
+    states = {
+        name: _held(memory, lambda stack, name=name: getattr(stack, name).mT).mT.contiguous()
+        for name in ("keys", "values", "rotated")
     }
-    for name in memory.provenance.NAMES:
-        held[name] = getattr(memory.provenance, name)[:, used].cpu().clone()
-    return held
+    origin = {
+        name: _held(memory, lambda stack, name=name: getattr(stack.origin, name))
+        for name in memory.provenance.NAMES
+    }
+    positions = _held(memory, lambda stack: stack.positions)
+    return {
+        **states,
+        "positions": positions,
+        "next_position": memory.next_position.cpu().clone(),
+        **origin,
+    }
+
+
+def _held(memory: StreamMemory, buffer: Callable[[LayerStack], torch.Tensor]) -> torch.Tensor:
+    """Of buffers (l, ..., c) what is in use, (l, ..., n) over all layers."""
+    return joined([buffer(stack)[..., : stack.num_tokens].cpu() for stack in memory.stacks]).clone()
 
 
 def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:

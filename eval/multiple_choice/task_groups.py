@@ -38,7 +38,7 @@ def task_groups(benchmark: Benchmark, tasks: pd.Series) -> Groups:
 
 def group_mean(rows: pd.DataFrame, group: tuple[str, ...], clusters: str) -> Estimate | None:
     """Accuracy of the group's rows (columns `right`, `task`); None if it has none."""
-    chosen, strata, weights = _strata(rows, group)
+    chosen, strata, weights = _strata(once_per_fact(rows, clusters), group)
     if chosen.empty:
         return None
     return stratified_mean(chosen["right"], chosen[clusters], strata, weights)
@@ -48,12 +48,25 @@ def group_difference(
     pairs: pd.DataFrame, group: tuple[str, ...], clusters: str
 ) -> PairedDifference | None:
     """Difference over the group's pairs (`right`, `right_baseline`); None if it has none."""
-    chosen, strata, weights = _strata(pairs, group)
+    chosen, strata, weights = _strata(once_per_fact(pairs, clusters), group)
     if chosen.empty:
         return None
     return paired_difference(
         chosen["right"], chosen["right_baseline"], chosen[clusters], strata, weights
     )
+
+
+def once_per_fact(rows: pd.DataFrame, clusters: str) -> pd.DataFrame:
+    """One row per question that is put to a video, however often: its share of right answers.
+
+    The same words with the same right answer ask for the same fact; asking again later says
+    something of the memory, but must not make the fact count more than others.
+    """
+    names = [name for name in (clusters, "task", "question", "answer") if name in rows]
+    if "question" not in names or not rows.duplicated(names).any():
+        return rows
+    shares = [name for name in ("right", "right_baseline") if name in rows]
+    return rows.groupby(names, sort=False, as_index=False)[shares].mean()
 
 
 def _strata(

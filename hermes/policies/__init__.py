@@ -59,10 +59,17 @@ def make_policy(config: MemoryConfig, num_layers: int) -> Policy:
 
     Raises:
         ValueError: unknown name or option (the message lists the known ones), an option outside
-            its range, or a field that contradicts what defines the policy.
+            its range, budget_weights the policy cannot serve, or a field that contradicts what
+            defines it.
     """
     kind = policy_kind(config.policy)
     config = resolve(layers_of(config) | {"policy": kind.defines})
+    if len(set(config.budget_weights)) > 1 and not kind.takes_budget_weights:
+        able = ", ".join(name for name, one in POLICIES.items() if one.takes_budget_weights)
+        raise ValueError(
+            f"the policy {config.policy!r} holds equally many tokens in every layer; "
+            f"budget_weights go with {able}"
+        )
     policy = kind(config, MemoryLayout.from_config(num_layers, config))
     policy.reset()
     return policy

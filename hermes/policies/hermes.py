@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.selection import top_rows
-from hermes.smoothing import smooth_across_layers, smoothing_matrix
+from hermes.smoothing import aligned, smooth_across_layers, smoothing_matrix
 
 _GUIDANCE: dict[Band, Guidance] = {
     Band.SENSORY: "local",
@@ -38,6 +38,8 @@ class _Constants(NamedTuple):
 class Hermes(Policy):
     """Recency below, guidance attention above, a blend between; smoothed; top-k per layer."""
 
+    takes_budget_weights: ClassVar[bool] = True
+
     def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
         super().__init__(config, layout)
         self._constants: dict[range, _Constants] = {}
@@ -56,9 +58,10 @@ class Hermes(Policy):
         smoothed: list[Tensor] = []
         for stack, attended in zip(memory.stacks[::-1], attention[::-1], strict=True):
             constants = self._constants_of(stack)
-            recent = recency(memory.num_visual, constants.decay, stack.device)
+            recent = recency(stack.num_visual, constants.decay, stack.device)
             raw = blend(attended, constants.recency_weight, recent, self.config.min_max_epsilon)
             deeper = smoothed[-1][0].to(stack.device) if smoothed else None
+            deeper = None if deeper is None else aligned(deeper, raw[-1])
             smoothed.append(smooth_across_layers(raw, constants.smoothing, deeper))
         return smoothed[::-1]
 
@@ -78,7 +81,7 @@ class Hermes(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Top-k of the smoothed scores, which `choose` hands over, in time order."""
         assert attention is not None
-        return top_rows(attention, self.config.kv_size, self.folding(stack))
+        return top_rows(attention, self.budget(stack), self.folding(stack))
 
     def _constants_of(self, stack: LayerStack) -> _Constants:
         if stack.layers not in self._constants:

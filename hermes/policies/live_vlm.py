@@ -63,7 +63,7 @@ class LiveVlm(Policy):
 
     def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
         """There where something is about to leave, and only there."""
-        if not self.overflows(memory.num_visual):
+        if not self.overflows(memory.stacks):
             check_names(state)
             return
         check_names(state, "received")
@@ -79,7 +79,7 @@ class LiveVlm(Policy):
     def observer(self, memory: StreamMemory, num_new: int) -> Observer | None:
         """Only if this chunk will make something leave."""
         self._received = {}
-        if not self.overflows(memory.num_visual + num_new):
+        if not self.overflows(memory.stacks, num_new):
             return None
         prefix = memory.num_prefix
 

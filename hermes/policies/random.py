@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,9 +20,11 @@ class Random(Policy):
     continued keeps what an uninterrupted one keeps.
     """
 
+    takes_budget_weights: ClassVar[bool] = True
+
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Uniform without replacement, in time order. Drawn on the CPU: the same on any device."""
-        newest = int(memory.stacks[0].origin.frame[0, memory.num_tokens - 1])
+        newest = int(memory.stacks[0].origin.frame[0, memory.stacks[0].num_tokens - 1])
         self._generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
         return super().choose(memory, attention)
 
@@ -37,6 +40,6 @@ class Random(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """One draw per layer, layers in their order."""
         total = stack.num_visual
-        count = min(self.config.kv_size, total)
+        count = min(self.budget(stack), total)
         draws = [torch.randperm(total, generator=self._generator)[:count] for _ in stack.layers]
         return torch.stack(draws).sort()[0].to(stack.device)

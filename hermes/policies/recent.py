@@ -5,6 +5,8 @@ The control that ties with the released HERMES on StreamingBench at the same bud
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from hermes.layer_stack import LayerStack
@@ -15,6 +17,8 @@ from hermes.policy_parts.selection import newest_rows
 class Recent(Policy):
     """Keeps the last `kv_size` visual tokens of every layer."""
 
+    takes_budget_weights: ClassVar[bool] = True
+
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The newest tokens."""
-        return newest_rows(stack, self.config.kv_size)
+        return newest_rows(stack, self.budget(stack))

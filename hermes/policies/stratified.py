@@ -45,6 +45,6 @@ class Stratified(Hermes):
             slices,
             options.num_slices,
             options.floor_share,
-            self.config.kv_size,
+            self.budget(stack),
             self.folding(stack),
         )

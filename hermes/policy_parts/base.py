@@ -1,7 +1,7 @@
 """What a memory policy is: it says which visual tokens of each layer stay.
 
-Shapes: l layers, n visual tokens (the same in every layer), h query heads, g key heads, q new
-tokens, d head width.
+Shapes: l layers, n visual tokens (the same in every layer of a stack), h query heads, g key heads,
+q new tokens, d head width.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Policy(ABC):
     """False for a policy that keeps everything."""
     works_at_question_time: ClassVar[bool] = False
     """True if a question costs more than its own prefill; that work is part of the first token."""
+    takes_budget_weights: ClassVar[bool] = False
+    """True if bands of layers may have different budgets."""
     reprefills: ClassVar[bool] = False
     """True if nothing is remembered but frames, read afresh for each question."""
     defines: ClassVar[Mapping[str, Any]] = {}
@@ -58,6 +60,8 @@ class Policy(ABC):
     def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
         self.config = config
         self.layout = layout
+        self.budgets = layout.budgets(config)
+        """Visual tokens that each layer may hold."""
         self.options = read_options(config.policy, self.Options, config.policy_options)
 
     def guidance(self, layer: int) -> Guidance | None:
@@ -70,12 +74,18 @@ class Policy(ABC):
 
     def capacity(self, layer: int) -> int:
         """Visual tokens `layer` may keep; its summary token is counted in the budget."""
-        return self.config.kv_size - self.folds(layer)
+        return self.budgets[layer] - self.folds(layer)
 
-    def overflows(self, num_visual: int) -> bool:
-        """Whether any layer holds more than its capacity."""
+    def budget(self, stack: LayerStack) -> int:
+        """Visual tokens that each layer of a stack may hold, its summary token among them."""
+        return self.budgets[stack.layers.start]
+
+    def overflows(self, stacks: Sequence[LayerStack], num_new: int = 0) -> bool:
+        """Whether any layer of these stacks would exceed its capacity with so many tokens more."""
         return self.evicts and any(
-            num_visual > self.capacity(layer) for layer in range(self.layout.num_layers)
+            stack.num_visual + num_new > self.capacity(layer)
+            for stack in stacks
+            for layer in stack.layers
         )
 
     def reset(self) -> None:  # noqa: B027 - most policies hold no state
@@ -103,13 +113,14 @@ class Policy(ABC):
         return None
 
     def folding(self, stack: LayerStack) -> slice | None:
-        """The layers of a stack that fold, by their index in it; None for none.
+        """The layers of a stack that fold now, by their index in it; None if none do, or if
+        nothing leaves the stack.
 
         Raises:
             ValueError: they are not neighbours.
         """
         found = [index for index, layer in enumerate(stack.layers) if self.folds(layer)]
-        if not found:
+        if not found or not self.overflows([stack]):
             return None
         if found[-1] - found[0] + 1 != len(found):
             raise ValueError(f"layers that fold must be neighbours, got {found}")
@@ -125,7 +136,7 @@ class Policy(ABC):
                 tokens, zero where no guidance is asked for; None where none of them asks.
 
         Returns:
-            (l, k) ascending int64 indices in [0, n), at most kv_size of them. In layers that fold
+            (l, k) ascending int64 indices in [0, n), at most `budget` of them. In layers that fold
             the last one repeats the one before it: its slot is the summary's.
         """
 

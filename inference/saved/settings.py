@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from typing import TYPE_CHECKING, Any
+
+from hermes import MemoryConfig
 
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes
@@ -30,8 +32,9 @@ def settings_of(engine: AbstractHermes) -> dict[str, Any]:
 
 def differences(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
     """What differs, with both values; weights only where both are known. Who decided a field
-    (`set_by`) and by which profile changes nothing and is left out."""
-    there, here = _flat(saved), _flat(ours)
+    (`set_by`) and by which profile changes nothing and is left out. A field of `MemoryConfig` that
+    a file does not know had its default when it was written."""
+    there, here = _flat(_completed(saved)), _flat(ours)
     found = []
     for name in {**there, **here}:
         old, new = there.get(name, _ABSENT), here.get(name, _ABSENT)
@@ -39,6 +42,13 @@ def differences(saved: Mapping[str, Any], ours: Mapping[str, Any]) -> list[str]:
             continue
         found.append(f"{name} is {old!r} in the file and {new!r} here")
     return found
+
+
+def _completed(saved: Mapping[str, Any]) -> dict[str, Any]:
+    if "policy_options" not in saved.get("config", {}):  # 0.1.0 wrote no configuration
+        return dict(saved)
+    usual = {f.name: f.default for f in fields(MemoryConfig) if f.default is not MISSING}
+    return {**saved, "config": {**json.loads(json.dumps(usual)), **saved["config"]}}
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -93,13 +93,21 @@ def take_snapshot(engine: Any, seconds: float, step_frames: Sequence[int]) -> Sn
         rows = [np.concatenate(shown) if shown else np.empty(0, np.int64)] * engine.num_layers
     else:
         memory = engine.memory
-        origin, used = memory.provenance, slice(memory.num_prefix, memory.num_tokens)
-        kept, patches = (part[:, used].cpu().numpy() for part in (origin.frame, origin.patch))
-        is_text = patches == NO_PATCH
-        rows = [row[~text] for row, text in zip(kept, is_text, strict=True)]
-        texts = is_text.sum(axis=1, dtype=np.int32) if is_text.any() else None
+        held = [_held(stack) for stack in memory.stacks]
+        rows = [row for of_stack, _ in held for row in of_stack]
+        texts = np.concatenate([of_stack for _, of_stack in held])
+        texts = texts if texts.any() else None
     counts, summaries = count_tokens(rows, step_frames)
     return Snapshot(seconds, counts, summaries, host_frames, texts)
+
+
+def _held(stack: Any) -> tuple[list[np.ndarray], np.ndarray]:
+    """Frame numbers of the picture tokens of each layer of a stack, and (l,) text tokens."""
+    origin, used = stack.origin, stack.visual
+    frames, patches = (part[:, used].cpu().numpy() for part in (origin.frame, origin.patch))
+    is_text = patches == NO_PATCH
+    rows = [row[~text] for row, text in zip(frames, is_text, strict=True)]
+    return rows, is_text.sum(axis=1, dtype=np.int32)
 
 
 def count_tokens(

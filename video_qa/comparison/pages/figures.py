@@ -161,6 +161,6 @@ def _start(percents: Sequence[float]) -> float:
 
 
 def _counts(pair: Mapping[str, Any]) -> str:
-    p = pair["mcnemar_p"]
+    p = pair["sign_flip_p"]
     shown = "p<.001" if p < 0.001 else f"p={p:.3f}".replace("0.", ".", 1)
     return f"{pair['only_policy_right']}:{pair['only_baseline_right']} {shown}"

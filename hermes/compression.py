@@ -59,10 +59,7 @@ def compress(
     wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    if memory.has_frame_text:
-        kept, attention = _choose_with_text(memory, policy, attention)
-    else:
-        kept = policy.choose(memory, attention)
+    kept, attention = choose(memory, policy, attention)
     folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
@@ -80,11 +77,12 @@ def compress(
     )
 
 
-def _choose_with_text(
+def choose(
     memory: StreamMemory, policy: Policy, attention: Sequence[Tensor | None]
 ) -> tuple[list[Tensor], Sequence[Tensor | None]]:
-    """What stays where frames have text, and the attention that it was chosen by."""
-    if policy.config.frame_text == "scored":
+    """What stays, text of frames as `MemoryConfig.frame_text` says, and the attention that it was
+    chosen by; both as in `Policy.choose`."""
+    if not memory.has_frame_text or policy.config.frame_text == "scored":
         return policy.choose(memory, attention), attention
     stacks = memory.stacks
     attention = [pictures_attention(*pair) for pair in zip(stacks, attention, strict=True)]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hermes.compression import rows_per_layer, stacked_attention
+from hermes.compression import choose, rows_per_layer, stacked_attention
 from hermes.layer_stack import LayerStack
 from hermes.memory import fold_evicted
 from inference.prompts import get_prompt, guidance_texts, pair_of_questions
@@ -197,7 +197,7 @@ class ReleasedNames:
         if self.policy.overflows(memory.stacks):
             stacked = [stacked_attention(scores, stack) for stack in memory.stacks]
             folding = [self.policy.folding(stack) for stack in memory.stacks]
-            kept = rows_per_layer(folding, self.policy.choose(memory, stacked))
+            kept = rows_per_layer(folding, choose(memory, self.policy, stacked)[0])
         prefix = torch.arange(memory.num_prefix)
         return [torch.cat((prefix.to(rows), rows + memory.num_prefix)) for rows in kept]
 

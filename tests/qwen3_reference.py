@@ -54,16 +54,17 @@ def pixel_rows(engine: Any, frames: np.ndarray) -> tuple[Tensor, Tensor]:
     """Rows of pixels and (1, 3) grid; pixels are compared in test_qwen3_pixels."""
     config = engine.processor.pixels
     rows, grid = patchify(pixels(torch.from_numpy(frames), SIZE, config, engine.device), config)
-    return rows, torch.tensor([grid])
+    return rows, torch.tensor([grid]).to(engine.device)
 
 
 @torch.no_grad()
 def own_logits(engine: Any, frames: np.ndarray, question: str, *, outer: bool = True) -> Tensor:
     """(question tokens, vocabulary) of transformers' whole model, from token ids and pixels on."""
-    ids = engine.processor.encode(template(video_text(len(frames)), question, outer=outer))[None]
+    text = template(video_text(len(frames)), question, outer=outer)
+    ids = engine.processor.encode(text)[None].to(engine.device)
     rows, grid = pixel_rows(engine, frames)
     logits = engine.model(
-        input_ids=ids.to(engine.device),
+        input_ids=ids,
         mm_token_type_ids=2 * (ids == engine.model.config.video_token_id).int(),
         pixel_values_videos=rows.to(engine.dtype),
         video_grid_thw=grid,
@@ -99,9 +100,9 @@ def chunk_piece(engine: Any, frames: np.ndarray, first: int) -> Piece:
     ids = engine.processor.encode(video_text(len(frames), first))
     is_picture = ids == engine.model.config.video_token_id
     rows, grid = pixel_rows(engine, frames)
-    seen = engine.model.model.get_video_features(rows.to(engine.dtype), grid.to(engine.device))
+    seen = engine.model.model.get_video_features(rows.to(engine.dtype), grid)
     embeddings = engine.model.get_input_embeddings()(ids.to(engine.device)).detach().clone()
-    embeddings[is_picture] = seen.pooler_output[0]
+    embeddings[is_picture.to(engine.device)] = seen.pooler_output[0]
     depths = [depth[0] for depth in seen.deepstack_features]
     return Piece(embeddings, is_picture, depths, _offsets(is_picture.tolist()))
 

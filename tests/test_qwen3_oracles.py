@@ -117,7 +117,7 @@ def test_layer_0_keys_are_those_of_a_fresh_prefill_of_what_was_kept(load, reinde
         if not engine.last_compression.renumbered:
             continue
         renumbered += 1
-        rows = np.arange(seen.before.shape[2] - prefix) if seen.kept is None else seen.kept[0]
+        rows = np.arange(seen.before.shape[2] - prefix) if seen.kept is None else seen.kept[0].cpu()
         slots = np.concatenate((np.arange(prefix), prefix + np.asarray(rows)))
         expected = _ranked(seen.before[0][:, slots], prefix)
         after = engine.memory.positions[0, :, : engine.memory.num_tokens].cpu().numpy()
@@ -208,8 +208,8 @@ def _naive(engine, kept):
         run.read(chunk_piece(engine, frames_of(size, seed=step), first))
         first += size
         if rows is not None:
-            run.keep(len(prefix.embeddings), rows[0].numpy())
-    return run.read(text_piece(engine, engine.closing_prompt + QUESTION)).double()
+            run.keep(len(prefix.embeddings), rows[0].cpu().numpy())
+    return run.read(text_piece(engine, engine.closing_prompt + QUESTION)).double().cpu()
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 """What re-prefill baselines share: they remember frames, not keys and values.
 
-The engine (`inference.reprefill`) keeps the frames that `retain` names and, when a question comes,
+The engine (`inference.kept.frames`) keeps the frames that `retain` names and, when a question comes,
 reads those that `pick` names afresh, as one chunk after the prefix. All of it is pure arithmetic on
 frame numbers. A step is what shares its tokens: one frame, or the frames of a temporal patch.
 """

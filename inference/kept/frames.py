@@ -156,6 +156,10 @@ class KeptFrames(Kept):
         row = np.concatenate(shown) if shown else np.empty(0, np.int64)
         return [row] * self.policy.layout.num_layers
 
+    def text_by_layer(self) -> np.ndarray:
+        """Texts are made anew for each question."""
+        return np.zeros(self.policy.layout.num_layers, np.int32)
+
     def chosen(self) -> list[Step]:
         """What a question would be shown now."""
         if self._size is None or not self._steps:

@@ -60,7 +60,11 @@ class Kept(ABC):
 
     @abstractmethod
     def frames_by_layer(self) -> list[np.ndarray]:
-        """Frame number of every visual token that a question would be shown, layer by layer."""
+        """Frame number of every picture token that a question would be shown, layer by layer."""
+
+    @abstractmethod
+    def text_by_layer(self) -> np.ndarray:
+        """(l,) int32 tokens of frames' texts, such as time stamps, that are held beside them."""
 
     @abstractmethod
     def state(self) -> PolicyState:

@@ -10,6 +10,7 @@ from torch import Tensor
 from hermes import StreamMemory, ensure_positions
 from hermes.policies import Recall
 from hermes.policy_parts.state import PolicyState
+from hermes.provenance import NO_PATCH
 from inference.errors import position_advice
 from inference.kept.kept import Kept
 from inference.visual_chunk import VisualChunk
@@ -56,10 +57,21 @@ class KeptTokens(Kept):
     def frames_by_layer(self) -> list[np.ndarray]:
         """Of what is in the memory."""
         return [
-            row
-            for stack in self._stream.memory.stacks
-            for row in stack.origin.frame[:, stack.visual].cpu().numpy()
+            frames[patches != NO_PATCH] for frames, patches in zip(*self._origin(), strict=True)
         ]
+
+    def text_by_layer(self) -> np.ndarray:
+        """Of what is in the memory."""
+        _, patches = self._origin()
+        return np.array([(row == NO_PATCH).sum() for row in patches], np.int32)
+
+    def _origin(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Frame and patch of every visual token, layer by layer."""
+        frames, patches = [], []
+        for stack in self._stream.memory.stacks:
+            frames += list(stack.origin.frame[:, stack.visual].cpu().numpy())
+            patches += list(stack.origin.patch[:, stack.visual].cpu().numpy())
+        return frames, patches
 
     def state(self) -> PolicyState:
         """That of the policy."""

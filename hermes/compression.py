@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.frame_text import pictures_attention, settle_text
 from hermes.positions import PositionRule
+from hermes.store.layer_stack import LayerStack
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
 """Layer -> guidance text  to  per stack (l, n) attention, as `Policy.choose` takes it; supplied by

@@ -7,23 +7,21 @@ width, a position axes (1 for RoPE, 3 for M-RoPE).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hermes.integrity import check_integrity
-from hermes.layer_stack import LayerStack, LayerView
-from hermes.ledger import Ledger
 from hermes.positions import Placement, Renumber
-from hermes.provenance import Provenance, ProvenanceView, joined
 from hermes.rotation import Angles
-from hermes.snapshot import load, save
-from hermes.summary import Summary, fold
+from hermes.scores.summary import Summary, fold
+from hermes.store.integrity import check_integrity
+from hermes.store.layer_stack import LayerStack, LayerView
+from hermes.store.ledger import Ledger
+from hermes.store.provenance import Provenance, ProvenanceView, joined
 
 logger = logging.getLogger(__name__)
 
@@ -323,15 +321,7 @@ class StreamMemory:
         Raises:
             MemoryIntegrityError: naming the contract, the layer and the values.
         """
-        check_integrity(self, max_positions)
-
-    def snapshot(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write the tokens in use to a safetensors file; see `hermes.snapshot.save`."""
-        save(self, path, metadata)
-
-    def restore(self, path: str | Path) -> dict[str, str]:
-        """Replace the content by that of a snapshot; returns the metadata saved with it."""
-        return load(self, path)
+        check_integrity(self.stacks, self.position_bound, max_positions)
 
     def refresh(self) -> None:
         """Bring all rotated views up to the tokens in use."""

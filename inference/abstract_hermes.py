@@ -31,20 +31,20 @@ from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
-from inference.answering import AnswerLoop
+from inference.answers.answering import AnswerLoop
+from inference.answers.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
+from inference.answers.timing import AnswerTiming, Stopwatch
 from inference.attention import choose_kernel
+from inference.checkpoints.processor import Processor
 from inference.decoder import Output, StreamDecoder
 from inference.errors import naming_remedies
-from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.kept.frames import KeptFrames
 from inference.kept.kept import Kept
 from inference.kept.tokens import KeptTokens
-from inference.processor import Processor
-from inference.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
 from inference.released_names import ReleasedNames
-from inference.timing import AnswerTiming, Stopwatch
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import to_frames
+from inference.vision.visual_chunk import VisualChunk
 
 logger = logging.getLogger(__name__)
 

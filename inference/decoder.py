@@ -18,8 +18,8 @@ from torch import Tensor
 from hermes.memory import LayerAngles, StreamMemory
 from hermes.policy_parts.base import Observer, Recall
 from hermes.positions import Placement
-from hermes.provenance import Provenance
 from hermes.rotation import rotate
+from hermes.store.provenance import Provenance
 from inference.attention import Kernel
 
 Output = Literal["none", "last", "all"]

@@ -11,10 +11,11 @@ from torch import Tensor
 from hermes import FamilyConstants
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
-from inference.frames import PixelConfig, pixels
+from inference.checkpoints.family import Family
 from inference.reindex_1d import Positions1D
 from inference.released_loader import released_loader
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import PixelConfig, pixels
+from inference.vision.visual_chunk import VisualChunk
 
 
 class LlavaOneVisionHermes(AbstractHermes):
@@ -93,4 +94,5 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     )
 
 
+FAMILY = Family(LlavaOneVisionHermes, "LlavaOnevisionForConditionalGeneration", pixel_config)
 load_model = released_loader(default_sample_fps=0.5)

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
-from inference.frames import PixelConfig, patchify, pixels, smart_size
-from inference.qwen_vision import QwenVision
+from inference.checkpoints.family import Family
 from inference.reindex_3d import Positions3D
 from inference.released_loader import released_loader
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import PixelConfig, patchify, pixels, smart_size
+from inference.vision.qwen_vision import QwenVision, prepare
+from inference.vision.visual_chunk import VisualChunk
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -85,4 +86,5 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     return replace(config, max_pixels=max_pixels, min_pixels=min(config.min_pixels, max_pixels))
 
 
+FAMILY = Family(QwenVLHermes, "Qwen2_5_VLForConditionalGeneration", pixel_config, prepare)
 load_model = released_loader(default_sample_fps=1)

@@ -17,15 +17,15 @@ import torch
 from torch import Tensor
 
 from hermes.compression import choose, rows_per_layer, stacked_attention
-from hermes.layer_stack import LayerStack
 from hermes.memory import fold_evicted
-from inference.prompts import get_prompt, guidance_texts, pair_of_questions
+from hermes.store.layer_stack import LayerStack
+from inference.answers.prompts import get_prompt, guidance_texts, pair_of_questions
 
 if TYPE_CHECKING:
     from hermes import MemoryConfig, Policy, StreamMemory
     from hermes.policies import Guidance
     from hermes.positions import PositionRule
-    from inference.prompts import Turn
+    from inference.answers.prompts import Turn
 
 LOCAL_QUESTION = "What is happening in the video?"
 GLOBAL_QUESTION = "What is the main topic of the video?"

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hermes import MemoryConfig, StreamMemory
 from hermes.positions import PositionRule
+from inference.answers.prompts import Turn
+from inference.answers.timing import AnswerTiming
+from inference.checkpoints.processor import Processor
 from inference.decoder import StreamDecoder
-from inference.processor import Processor
-from inference.prompts import Turn
-from inference.timing import AnswerTiming
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 if TYPE_CHECKING:
     from inference.kept.kept import Kept

@@ -22,9 +22,9 @@ import torch
 import transformers
 
 from hermes import configure
+from inference.answers.timing import Stopwatch
+from inference.checkpoints.processor import Processor
 from inference.families.qwen3vl_hermes import Qwen3VLHermes, pixel_config, prepare
-from inference.processor import Processor
-from inference.timing import Stopwatch
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 CHUNK_FRAMES, SAMPLE_FPS = 16, 2.0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 
 KV_SIZES = (4000, 6000)
 CHUNK_FRAMES = 16

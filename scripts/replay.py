@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from inference.abstract_hermes import AbstractHermes
-from inference.loading import load_model
+from inference.checkpoints.loading import load_model
 
 QUESTION = (
     "Question: What is shown in part {chunk}?\nOptions:\n(A) one\n(B) two\n(C) three\n(D) four\n"

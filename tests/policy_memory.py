@@ -13,7 +13,7 @@ from torch import Tensor
 from hermes import MemoryConfig, StreamMemory, make_policy
 from hermes.policies import Policy
 from hermes.positions import Placement
-from hermes.provenance import Provenance
+from hermes.store.provenance import Provenance
 from inference.reindex_1d import Positions1D
 
 NUM_LAYERS, HEADS, WIDTH, PREFIX = 4, 2, 8, 3

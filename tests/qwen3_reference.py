@@ -14,7 +14,7 @@ from tiny import random_frames
 from torch import Tensor
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from inference.frames import patchify, pixels
+from inference.vision.frames import patchify, pixels
 
 SIZE = (56, 84)
 """Of the frames in pixels: 4 x 6 merged tokens, so that height and width cannot be mixed up."""

@@ -16,9 +16,9 @@ from tqdm import tqdm
 import hermes
 from hermes import ContextLimitError
 from inference import Answer, FrameError, Stream
+from inference.answers.multiple_choice import format_mcqa_prompt
+from inference.answers.prompts import Turn
 from inference.face import stream as stream_file
-from inference.multiple_choice import format_mcqa_prompt
-from inference.prompts import Turn
 from video import VideoError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -363,7 +363,7 @@ def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):
 
 
 def test_a_wrong_policy_is_refused_before_the_weights_are_read(monkeypatch):
-    monkeypatch.setattr("inference.loading._weights", None)
+    monkeypatch.setattr("inference.checkpoints.loading._weights", None)
     with pytest.raises(ValueError, match=r"unknown option recent_shar .*for every policy: "):
         hermes.open("nano", kv_size=64, policy="two_speed:recent_shar=0.3")
 

@@ -14,7 +14,7 @@ from hermes import MemoryConfig, StreamMemory, compress, make_policy
 from hermes.policies import POLICIES
 from hermes.policy_parts.frame_text import with_frames, without_text
 from hermes.positions import Placement
-from hermes.provenance import NO_PATCH, Provenance
+from hermes.store.provenance import NO_PATCH, Provenance
 from inference.reindex_1d import Positions1D
 
 HEADS, WIDTH, PREFIX = 2, 8, 3

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from inference.cleanup import clean_up, settled
+from inference.answers.cleanup import clean_up, settled
+from inference.answers.timing import AnswerTiming, Stopwatch
 from inference.errors import DeviceMemoryError, NonFiniteLogitsError
-from inference.timing import AnswerTiming, Stopwatch
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ def test_the_time_of_a_consumer_is_not_that_of_a_token(engine, monkeypatch):
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr("inference.timing.time.perf_counter", tick)
+    monkeypatch.setattr("inference.answers.timing.time.perf_counter", tick)
     _scripted(engine, monkeypatch, "many words come")
     for _ in engine.stream_answer(_asked(engine), max_new_tokens=50):
         now[0] += 100

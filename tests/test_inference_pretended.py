@@ -14,7 +14,7 @@ from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.policies import POLICIES
-from inference.stream_file import load_stream, save_stream
+from inference.saved.stream_file import load_stream, save_stream
 
 RECORD = Path(__file__).parent.parent / "docs" / "benchmarks" / "devices.json"
 DEVICES = (1, 2)

@@ -10,10 +10,11 @@ import torch
 from pretended_stream import CHUNK_FRAMES, KV_SIZE, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from hermes import SnapshotError, checked_file
+from hermes import SnapshotError
 from hermes.policies import POLICIES
 from hermes.policies.recent import Recent
-from inference.stream_file import load_stream, save_stream
+from hermes.saved import checked_file
+from inference.saved.stream_file import load_stream, save_stream
 
 OTHER_PATHS: list[tuple[str, dict[str, Any]]] = [
     ("rekv", {"quantised": True, "local_share": 0.5, "host_bytes_limit": 100_000}),

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ask, assert_same, contents, open_stream, random_frames
 
-from hermes import POLICIES, SnapshotError, checked_file, snapshot
-from hermes.ledger import Frame, Ledger
+from hermes import POLICIES, SnapshotError
+from hermes.saved import checked_file, snapshot
+from hermes.store.ledger import Frame, Ledger
 from inference.errors import FrameError
-from inference.stream_file import load_stream, save_stream
+from inference.saved.stream_file import load_stream, save_stream
 
 NEEDY = sorted(name for name, kind in POLICIES.items() if kind.needs_equal_frames)
 TOLERANT = sorted(set(POLICIES) - set(NEEDY))

@@ -21,12 +21,12 @@ from policy_memory import (
     random_states,
 )
 
-from hermes.importance import mean_attention
 from hermes.policy_parts.novelty import choose_keyframes, stream_novelty
 from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import top_after, top_rows
 from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors
 from hermes.policy_parts.value_norm import known_frames, masked_mean, pooled_norms
+from hermes.scores.importance import mean_attention
 
 LENGTH = 4
 

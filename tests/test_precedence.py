@@ -15,7 +15,7 @@ from tiny import open_stream, random_frames, watch
 from hermes import POLICIES, PROFILES, MemoryConfig, configure, make_policy
 from hermes.precedence import LAYERS, layers_of, resolve
 from inference import llavaov_hermes, load_model
-from inference.registry import FAMILIES
+from inference.checkpoints.registry import FAMILIES, family_of
 
 VALUES: dict[str, tuple[Any, Any]] = {
     "sensory_ratio": (0.2, 0.25),
@@ -108,7 +108,7 @@ def test_by_hand_and_unnamed_the_policy_decides(policy):
     assert config.set_by == expected
 
 
-@pytest.mark.parametrize("engine", [family.engine for family in FAMILIES.values()])
+@pytest.mark.parametrize("engine", [family_of(name).engine for name in FAMILIES])
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_a_profile_is_a_preset_under_every_policy(engine, profile, policy):

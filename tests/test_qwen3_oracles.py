@@ -18,7 +18,7 @@ from test_oracle_masking import NUM_LAYERS, Bookkeeping
 from tiny import TOLERANCE, largest_error, open_stream
 from transformers import DynamicCache
 
-from inference.prompts import guidance_texts
+from inference.answers.prompts import guidance_texts
 
 KV_SIZE = 120
 """Less than four stamped temporal patches of 24 + 7 tokens."""

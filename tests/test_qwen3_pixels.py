@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from inference.families.qwen3vl_hermes import pixel_config
-from inference.frames import patchify, pixels, smart_size
+from inference.vision.frames import patchify, pixels, smart_size
 
 video_processing = import_module("transformers.models.qwen3_vl.video_processing_qwen3_vl")
 """The module itself: by `from ... import` it is refused where there is no torchvision."""

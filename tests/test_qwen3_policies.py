@@ -12,7 +12,7 @@ from qwen3_reference import FPS, GRID, frames_of
 from tiny import ask, assert_same, contents, open_stream
 
 from hermes.policies import POLICIES
-from hermes.provenance import NO_PATCH, SUMMARY
+from hermes.store.provenance import NO_PATCH, SUMMARY
 from inference import FrameError, load_model, load_stream, save_stream
 from inference.errors import ModelLoadError
 

@@ -13,8 +13,8 @@ from runner_helpers import choice, rows, videos_with
 from videos import numbered_frames, write_video
 
 import hermes
-from inference.loading import tokens_per_step
-from inference.models import MODELS
+from inference.checkpoints.loading import tokens_per_step
+from inference.checkpoints.models import MODELS
 from video_qa.compare import main as compare
 from video_qa.hermes_vqa import main as worker_main
 from video_qa.inspect_memory import main as inspect_memory

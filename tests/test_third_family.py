@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from runner_helpers import choice, rows, videos_with
-from third_family import FAMILY, Qwen2VLHermes, random_model
+from third_family import Qwen2VLHermes, random_model
 from tiny import (
     TOLERANCE,
     ask,
@@ -22,7 +22,7 @@ from tiny import (
 
 from hermes import POLICIES
 from inference import load_model, load_stream, save_stream
-from inference.registry import FAMILIES
+from inference.checkpoints.registry import FAMILIES
 from scripts import tiny_checkpoints
 from video_qa.hermes_vqa import main as worker_main
 
@@ -41,13 +41,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FAMILIES, "qwen2_vl", FAMILY)  # the one line
+    monkeypatch.setitem(FAMILIES, "qwen2_vl", "third_family")  # the one line
 
 
 @pytest.fixture(scope="module")
 def third(folder: Path) -> Qwen2VLHermes:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(FAMILIES, "qwen2_vl", FAMILY)
+        patch.setitem(FAMILIES, "qwen2_vl", "third_family")
         return load_model(folder, kv_size=24, device="cpu", sample_fps=1)[0]
 
 

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from hermes.config import MemoryConfig
-from hermes.importance import blend, recency
-from hermes.layer_stack import LayerStack
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.selection import top_rows
-from hermes.smoothing import aligned, smooth_across_layers, smoothing_matrix
+from hermes.scores.importance import blend, recency
+from hermes.scores.smoothing import aligned, smooth_across_layers, smoothing_matrix
+from hermes.store.layer_stack import LayerStack
 
 _GUIDANCE: dict[Band, Guidance] = {
     Band.SENSORY: "local",

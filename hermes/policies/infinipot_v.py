@@ -27,13 +27,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_share
 from hermes.policy_parts.selection import pictures_only, top_after
 from hermes.policy_parts.value_norm import known_frames, pooled_norms
+from hermes.store.layer_stack import LayerStack
 
 SMALLEST_RATIO = 1e-3
 

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Observer, Policy
 from hermes.policy_parts.frames import frame_tail
@@ -29,6 +28,7 @@ from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import newest_rows, pictures_only
 from hermes.policy_parts.slices import time_slices, top_with_floors
 from hermes.policy_parts.state import PolicyState, check_names
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
+from hermes.store.layer_stack import LayerStack
 
 
 class Random(Policy):

@@ -30,13 +30,13 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_count, check_flag, check_share
 from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)

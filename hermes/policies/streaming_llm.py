@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.options import check_count
 from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Guidance, Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
@@ -32,6 +31,7 @@ from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
 from hermes.policy_parts.state import PolicyState, check_names, frame_number, frame_numbers
+from hermes.store.layer_stack import LayerStack
 
 GUIDANCES = ("local", "mixed", "global", "template")
 

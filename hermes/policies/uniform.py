@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
-from hermes.ledger import Frame
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
+from hermes.store.layer_stack import LayerStack
+from hermes.store.ledger import Frame
 
 
 class Uniform(Policy):

@@ -13,12 +13,12 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from hermes.config import MemoryConfig
-from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.options import NoOptions, read_options
 from hermes.policy_parts.state import PolicyState, check_names
 from hermes.positions import PositionRule
+from hermes.store.layer_stack import LayerStack
 
 Guidance = Literal["local", "mixed", "global", "template"]
 """Names of the texts whose attention a layer may ask for. `template` is no question, only the

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.selection import ascending
 from hermes.positions import dense_ranks
+from hermes.store.layer_stack import LayerStack
 
 
 def pictures_attention(stack: LayerStack, attention: Tensor | None) -> Tensor | None:

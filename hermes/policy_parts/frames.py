@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
-from hermes.provenance import NO_PATCH
+from hermes.store.provenance import NO_PATCH
 
 
 class FrameTail(NamedTuple):

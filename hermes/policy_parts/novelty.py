@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hermes.blocks import MOST_NUMBERS
 from hermes.memory import StreamMemory
 from hermes.policy_parts.frames import FrameTail
+from hermes.store.blocks import MOST_NUMBERS
 
 
 def frame_similarity(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
+from hermes.store.layer_stack import LayerStack
 
 
 def top_rows(scores: Tensor, count: int, folding: slice | None = None) -> Tensor:

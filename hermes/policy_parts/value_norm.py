@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, pad
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
+from hermes.store.layer_stack import LayerStack
 
 WINDOWS = ((7, 7, 7), (1, 5, 5), (1, 1, 3), (1, 1, 1))
 """Frames, rows, columns averaged over in each quarter of the layers; the third runs along the

@@ -9,20 +9,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hermes.checked_file import CheckedFile, SnapshotError, read, write
-from hermes.integrity import MemoryIntegrityError, check_integrity
-from hermes.ledger import Ledger, Size, frames_of
-from hermes.provenance import NO_PATCH, Provenance, ProvenanceBuffers
-
-if TYPE_CHECKING:
-    from hermes.layer_stack import LayerStack
-    from hermes.memory import StreamMemory
+from hermes.memory import StreamMemory
+from hermes.saved.checked_file import CheckedFile, SnapshotError, read, write
+from hermes.store.integrity import MemoryIntegrityError
+from hermes.store.layer_stack import LayerStack
+from hermes.store.ledger import Ledger, Size, frames_of
+from hermes.store.provenance import NO_PATCH, Provenance, ProvenanceBuffers
 
 _STATES = ("keys", "values")
 _NAMES = (*_STATES, "positions", "next_position", *ProvenanceBuffers.NAMES)
@@ -108,7 +106,7 @@ def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = Non
     held = like.sibling(counts.num_tokens, torch.device("cpu"))
     _write(held, file.tensors, counts)
     try:
-        check_integrity(held, max_positions)
+        held.check_integrity(max_positions)
     except MemoryIntegrityError as error:
         raise SnapshotError(f"{file.path} breaks a contract of the memory: {error}") from error
     held.ledger = _ledger(file, held)

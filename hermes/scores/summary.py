@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.blocks import layer_blocks
+from hermes.store.blocks import layer_blocks
 
 
 class Summary(NamedTuple):

@@ -16,11 +16,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.blocks import layer_blocks
 from hermes.positions import Renumber
-from hermes.provenance import Provenance, ProvenanceBuffers
 from hermes.rotation import Angles, rotate
-from hermes.summary import Summary
+from hermes.scores.summary import Summary
+from hermes.store.blocks import layer_blocks
+from hermes.store.provenance import Provenance, ProvenanceBuffers
 
 
 class LayerView(NamedTuple):

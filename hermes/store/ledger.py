@@ -12,7 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
-from hermes.provenance import NO_PATCH, Provenance
+from hermes.store.provenance import NO_PATCH, Provenance
 
 Size = tuple[int, int]
 """Rows and columns of the visual tokens of a frame."""

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from hermes import ContextLimitError, StreamMemory
 from hermes.policies import Recall
-from inference.cleanup import settled
-from inference.prompts import Turn, parse_options
-from inference.sampler import Sampler
+from inference.answers.cleanup import settled
+from inference.answers.prompts import Turn, parse_options
+from inference.answers.sampler import Sampler
+from inference.answers.timing import AnswerClock
 from inference.stream_parts import Stream
-from inference.timing import AnswerClock
 
 logger = logging.getLogger(__name__)
 

@@ -15,12 +15,13 @@ from torch import nn
 from hermes import configure
 from hermes.policy_text import check_policy, with_policy_text
 from inference.abstract_hermes import AbstractHermes
+from inference.checkpoints.family import Family
+from inference.checkpoints.models import MODELS, entry_of
+from inference.checkpoints.processor import Processor
+from inference.checkpoints.registry import FAMILIES, family_of
 from inference.errors import ModelLoadError
-from inference.frames import read_processor_file
-from inference.models import MODELS, entry_of
-from inference.processor import Processor
-from inference.registry import FAMILIES, Family
 from inference.saved.weights_digest import weights_digest
+from inference.vision.frames import read_processor_file
 
 _HEAD = "lm_head.weight"
 """Tied to the embeddings in some checkpoints and then rightly absent."""
@@ -167,7 +168,7 @@ def _family(folder: str, config: Any) -> Family:
             f"{folder!r} is a {config.model_type!r} checkpoint{_obstacle(config)}; known: "
             f"{', '.join(FAMILIES)}"
         )
-    return FAMILIES[config.model_type]
+    return family_of(config.model_type)
 
 
 def _obstacle(config: Any) -> str:

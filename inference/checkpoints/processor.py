@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inference.cleanup import clean_up
-from inference.frames import PixelConfig
+from inference.answers.cleanup import clean_up
+from inference.vision.frames import PixelConfig
 
 
 @dataclass(frozen=True)

@@ -2,52 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from importlib import import_module
 
-from torch import nn
+from inference.checkpoints.family import Family
 
-from inference import llavaov_hermes, qwen_vision, qwenvl_hermes
-from inference.abstract_hermes import AbstractHermes
-from inference.families import qwen3vl_hermes
-from inference.frames import PixelConfig
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is needed to serve a kind of checkpoint."""
-
-    engine: type[AbstractHermes]
-    architecture: str
-    """Class in transformers."""
-    pixel_config: Callable[[dict[str, Any], Any, int | None], PixelConfig]
-    prepare: Callable[[nn.Module], None] = lambda model: None
-
-
-FAMILIES: dict[str, Family] = {
-    "llava_onevision": Family(
-        llavaov_hermes.LlavaOneVisionHermes,
-        "LlavaOnevisionForConditionalGeneration",
-        llavaov_hermes.pixel_config,
-    ),
-    "qwen2_5_vl": Family(
-        qwenvl_hermes.QwenVLHermes,
-        "Qwen2_5_VLForConditionalGeneration",
-        qwenvl_hermes.pixel_config,
-        qwen_vision.prepare,
-    ),
-    "qwen3_vl": Family(
-        qwen3vl_hermes.Qwen3VLHermes,
-        "Qwen3VLForConditionalGeneration",
-        qwen3vl_hermes.pixel_config,
-        qwen3vl_hermes.prepare,
-    ),
-    "qwen3_vl_moe": Family(
-        qwen3vl_hermes.Qwen3VLHermes,
-        "Qwen3VLMoeForConditionalGeneration",
-        qwen3vl_hermes.pixel_config,
-        qwen3vl_hermes.prepare,
-    ),
+FAMILIES: dict[str, str] = {
+    "llava_onevision": "inference.llavaov_hermes",
+    "qwen2_5_vl": "inference.qwenvl_hermes",
+    "qwen3_vl": "inference.families.qwen3vl_hermes",
+    "qwen3_vl_moe": "inference.families.qwen3vl_hermes:MIXTURE_FAMILY",
 }
-"""`model_type` of config.json -> family. A new family is one file and one entry here."""
+"""`model_type` of config.json -> the module that offers `FAMILY`, or MODULE:NAME; it is imported
+when a checkpoint asks for it. A new family is one file and one entry here."""
+
+
+def family_of(model_type: str) -> Family:
+    """Raises KeyError for a kind of checkpoint that is not registered."""
+    module, _, name = FAMILIES[model_type].partition(":")
+    family = getattr(import_module(module), name or "FAMILY")
+    assert isinstance(family, Family)
+    return family

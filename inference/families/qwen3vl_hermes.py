@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from transformers import vision_utils
 
 from hermes.positions import Placement
-from inference import qwen_vision
 from inference.abstract_hermes import AbstractHermes
-from inference.frames import PixelConfig, patchify, pixels, smart_size
+from inference.checkpoints.family import Family
 from inference.reindex_3d import Positions3D
-from inference.visual_chunk import VisualChunk
+from inference.vision import qwen_vision
+from inference.vision.frames import PixelConfig, patchify, pixels, smart_size
+from inference.vision.visual_chunk import VisualChunk
 
 _TOKENS_PER_FRAME = 768
 """Cap on the merged patches of a frame: the default of the publishers' own video loader, and of
@@ -179,3 +180,7 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     if max_pixels is None:
         return config
     return replace(config, max_pixels=max_pixels, min_pixels=min(config.min_pixels, max_pixels))
+
+
+FAMILY = Family(Qwen3VLHermes, "Qwen3VLForConditionalGeneration", pixel_config, prepare)
+MIXTURE_FAMILY = replace(FAMILY, architecture="Qwen3VLMoeForConditionalGeneration")

@@ -18,11 +18,11 @@ from hermes import ContextLimitError, StreamMemory
 from hermes.policies import Recall
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
-from hermes.provenance import Provenance
+from hermes.store.provenance import Provenance
+from inference.answers.timing import Stopwatch
 from inference.errors import FrameError
 from inference.kept.kept import Kept
-from inference.timing import Stopwatch
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from hermes import Policy, StreamMemory
-from hermes.ledger import Size
 from hermes.policies import Recall
 from hermes.policy_parts.state import PolicyState
+from hermes.store.ledger import Size
 from inference.errors import FrameError
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 class Kept(ABC):

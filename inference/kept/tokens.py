@@ -10,10 +10,10 @@ from torch import Tensor
 from hermes import StreamMemory, ensure_positions
 from hermes.policies import Recall
 from hermes.policy_parts.state import PolicyState
-from hermes.provenance import NO_PATCH
+from hermes.store.provenance import NO_PATCH
 from inference.errors import position_advice
 from inference.kept.kept import Kept
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 class KeptTokens(Kept):

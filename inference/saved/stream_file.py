@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from hermes import Policy, SnapshotError, StreamMemory, make_policy
-from hermes.checked_file import CheckedFile, read
 from hermes.policy_parts.state import PolicyState
-from hermes.snapshot import beside, check, fill, save
+from hermes.saved.checked_file import CheckedFile, read
+from hermes.saved.snapshot import beside, check, fill, save
 from inference.kept.kept import Kept
 from inference.saved.progress import Progress
 from inference.saved.settings import differences, settings_of

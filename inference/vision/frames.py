@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from inference.errors import FrameError, ModelLoadError
-from inference.resampling import resample
+from inference.vision.resampling import resample
 
 PROCESSOR_FILES = (
     "video_preprocessor_config.json",

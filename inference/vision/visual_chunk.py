@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from hermes.ledger import Size
 from hermes.positions import Placement, PositionRule
-from hermes.provenance import NO_PATCH, Provenance
+from hermes.store.ledger import Size
+from hermes.store.provenance import NO_PATCH, Provenance
 from inference.errors import FrameError
 
 logger = logging.getLogger(__name__)

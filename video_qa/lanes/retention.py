@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 SUMMARY_FRAME = -2
-"""Frame number of summary tokens, which stand for many frames (`hermes.provenance.SUMMARY`)."""
+"""Frame number of summary tokens, which stand for many frames: `SUMMARY` of `hermes.store`."""
 TEXT_FRAME = -3
 """Stands in tables for the text of all frames, such as time stamps."""
 NO_PATCH = -1
-"""Patch number of such text (`hermes.provenance.NO_PATCH`)."""
+"""Patch number of such text (`hermes.store.provenance.NO_PATCH`)."""
 
 
 @dataclass(frozen=True)

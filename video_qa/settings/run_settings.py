@@ -17,7 +17,7 @@ from typing import Any
 
 from hermes.config import PROFILES
 from hermes.policy_text import POLICY_NAMES
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 
 SAMPLINGS = ("timestamps", "released")
 LATE_QUESTIONS = ("error", "answer")

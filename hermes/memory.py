@@ -22,6 +22,7 @@ from hermes.store.integrity import check_integrity
 from hermes.store.layer_stack import LayerStack, LayerView
 from hermes.store.ledger import Ledger
 from hermes.store.provenance import Provenance, ProvenanceView, joined
+from hermes.store.shared_store import Place
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class StreamMemory:
         angles: Angles,
         num_axes: int = 1,
         position_dtype: torch.dtype = torch.int64,
+        place: Place | None = None,
     ) -> None:
         """Allocate.
 
@@ -71,11 +73,20 @@ class StreamMemory:
             devices: one per layer; each layer's tokens live on its layer's device.
             capacity: tokens per layer, text included; one for all layers or one for each.
             angles: (a, n) positions -> cos, sin (n, d) on the positions' device.
+            place: in buffers that other streams share; None for buffers of its own.
         """
         sizes = [capacity] * len(devices) if isinstance(capacity, int) else capacity
         self.stacks = [
             LayerStack(
-                layers, num_kv_heads, head_dim, size, dtype, device, num_axes, position_dtype
+                layers,
+                num_kv_heads,
+                head_dim,
+                size,
+                dtype,
+                device,
+                num_axes,
+                position_dtype,
+                place,
             )
             for layers, (device, size) in _runs(list(zip(devices, sizes, strict=True)))
         ]
@@ -241,6 +252,16 @@ class StreamMemory:
         if self.filled_late:
             stack.refresh_layer(index, self._angles)
         return stack.write(index, keys, values, cos, sin)
+
+    def advance(self) -> None:
+        """Count a text token whose keys and values were written to the next slot of every layer,
+        beside those of other streams. It can only be rolled back: where it stands and came from is
+        not noted."""
+        for stack in self.stacks:
+            stack.num_tokens += 1
+            stack.num_rotated = [stack.num_tokens] * len(stack)
+            stack.next_position.add_(1)
+        self._raise_bound(1)
 
     def mark(self) -> Mark:
         """The present state, for `rollback`."""

@@ -13,6 +13,7 @@ from hermes.imports import lazy_names
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes as AbstractHermes
     from inference.answers.timing import AnswerTiming as AnswerTiming
+    from inference.answers.together import answer_together as answer_together
     from inference.checkpoints.loading import load_model as load_model
     from inference.checkpoints.models import MODELS as MODELS
     from inference.checkpoints.models import ModelEntry as ModelEntry
@@ -36,6 +37,7 @@ NAMES_OF = {
     "checkpoints.registry": ("FAMILIES",),
     "saved.stream_file": ("load_stream", "save_stream"),
     "answers.timing": ("AnswerTiming",),
+    "answers.together": ("answer_together",),
 }
 """File -> what it offers here."""
 __all__ = [name for names in NAMES_OF.values() for name in names]

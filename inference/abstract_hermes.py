@@ -31,6 +31,7 @@ from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
+from hermes.store.shared_store import Place, SharedStore
 from inference.answers.answering import AnswerLoop
 from inference.answers.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
 from inference.answers.timing import AnswerTiming, Stopwatch
@@ -83,6 +84,9 @@ class AbstractHermes(ReleasedNames, ABC):
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
         self._answering = AnswerLoop(self)
+        self._place: Place | None = None
+        self._largest_chunk = 0
+        """Tokens; of frames of the first size, where it matters."""
         self.adopt(config)
 
     @property
@@ -161,6 +165,21 @@ class AbstractHermes(ReleasedNames, ABC):
         return type(self)(
             self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
         )
+
+    def new_streams(
+        self, count: int, config: MemoryConfig | None = None, **named: Any
+    ) -> list[AbstractHermes]:
+        """Several, as `new_stream`, whose buffers lie side by side: `answer_together` decodes
+        their answers in one batch.
+
+        Raises:
+            ValueError: fewer than one; or as `new_stream`.
+        """
+        store = SharedStore(count)
+        streams = [self.new_stream(config, **named) for _ in range(count)]
+        for index, stream in enumerate(streams):
+            stream._place = Place(store, index)
+        return streams
 
     @property
     def memory(self) -> StreamMemory:
@@ -246,6 +265,9 @@ class AbstractHermes(ReleasedNames, ABC):
         if frames is None or len(frames) == 0:
             return
         self._answering.refuse_interruption()
+        if self._memory is None and self.tokens_per_step() is None:
+            seen = seen or self.encode_features(frames)  # so that the buffers hold such a chunk
+            self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
         if not self.memory.num_prefix:
             self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
@@ -400,7 +422,9 @@ class AbstractHermes(ReleasedNames, ABC):
     def _allocate(self) -> StreamMemory:
         text = self.text_config
         head_dim = self.language_model.layers[0].self_attn.head_dim
-        largest_chunk = self.config.chunk_frames * (self.tokens_per_step() or 0)
+        largest_chunk = self._largest_chunk
+        if of_step := self.tokens_per_step():
+            largest_chunk = self.config.chunk_frames * of_step
         prefix = len(self.processor.encode(self.init_prompt))
         return StreamMemory(
             self.decoder.devices,
@@ -414,4 +438,5 @@ class AbstractHermes(ReleasedNames, ABC):
             self.decoder.angles,
             self.rule.num_axes,
             self.rule.dtype,
+            self._place,
         )

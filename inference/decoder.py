@@ -112,7 +112,7 @@ class StreamDecoder:
         observer: Observer | None,
         recall: Recall | None,
     ) -> Tensor:
-        layer, scaling = self.layers[index], self.scaling(index)
+        scaling = self.scaling(index)
         hidden = hidden.to(memory.place_of(index)[0].device)
         queries, new_keys, new_values = self.project(index, hidden)
         if recall:
@@ -126,7 +126,12 @@ class StreamDecoder:
         if rows == "last":
             queries, hidden, cos, sin = queries[:, -1:], hidden[-1:], cos[-1:], sin[-1:]
         attended = self.kernel(rotate(queries, cos, sin), keys, values, scaling)
-        attended = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
-        hidden = hidden + layer.self_attn.o_proj(attended)
+        return self.after_attention(index, hidden, attended)
+
+    def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:
+        """The rest of a layer: (q, e) hidden states and their (h, q, d) attention -> (q, e)."""
+        layer = self.layers[index]
+        rows = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
+        hidden = hidden + layer.self_attn.o_proj(rows)
         normed = layer.post_attention_layernorm(hidden)
         return hidden + layer.mlp(normed)

@@ -46,7 +46,6 @@ class HermesVQA(BaseVQA):
 
     def start_stream(self) -> None:
         self.model.clear_cache()
-        self.model.encode_init_prompt()
 
     def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):

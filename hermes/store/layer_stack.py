@@ -21,6 +21,7 @@ from hermes.rotation import Angles, rotate
 from hermes.scores.summary import Summary
 from hermes.store.blocks import layer_blocks
 from hermes.store.provenance import Provenance, ProvenanceBuffers
+from hermes.store.shared_store import Place, new_buffers
 
 
 class LayerView(NamedTuple):
@@ -55,13 +56,18 @@ class LayerStack:
         device: torch.device,
         num_axes: int,
         position_dtype: torch.dtype,
+        place: Place | None = None,
     ) -> None:
-        """`layers`: numbers of the layers in the model."""
+        """`layers`: numbers of the layers in the model; `place`: beside other streams."""
         self.layers, self.device = layers, device
         count, shape = len(layers), (len(layers), num_kv_heads, capacity, head_dim)
-        self.keys = torch.empty(shape, dtype=dtype, device=device)
-        self.values = torch.empty_like(self.keys)
-        self.rotated = torch.empty_like(self.keys)
+        self.place = place
+        """None once the stack has grown out of it."""
+        if place is None:
+            buffers = new_buffers(shape, dtype, device)
+        else:
+            buffers = place.store.buffers(place.stream, layers.start, shape, dtype, device)
+        self.keys, self.values, self.rotated = buffers
         self.positions = torch.zeros(count, num_axes, capacity, dtype=position_dtype, device=device)
         self.next_position = torch.zeros(count, dtype=position_dtype, device=device)
         self.origin = ProvenanceBuffers(count, capacity, device)
@@ -111,7 +117,7 @@ class LayerStack:
 
     def grow(self, capacity: int) -> None:
         """Reallocate to `capacity` tokens; the only operation that changes addresses."""
-        used = self.num_tokens
+        used, self.place = self.num_tokens, None
         for name in ("keys", "values", "rotated"):
             old = getattr(self, name)
             new = old.new_empty(*old.shape[:2], capacity, old.shape[3])

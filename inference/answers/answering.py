@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 import torch
 from torch import Tensor
@@ -51,32 +51,38 @@ class AnswerLoop:
             NonFiniteLogitsError: the model's output is NaN or infinite.
             ValueError: max_new_tokens below 1.
         """
-        if max_new_tokens < 1:
-            raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
+        check_max_new_tokens(max_new_tokens)
         self.refuse_interruption()
         engine, sampler = self._engine, Sampler(temperature, repetition_penalty, seed)
+        tokens: list[int] = []
+        shown = ""
+        with (
+            self.begin(),
+            closing(self._tokens(input_text, sampler, max_new_tokens)) as stream,
+        ):
+            for token in stream:
+                tokens.append(token)
+                text = settled(engine.processor.decode_raw(tokens))
+                if len(text) > len(shown):
+                    yield text[len(shown) :]
+                    shown = text
+            yield engine.processor.decode(tokens)[len(shown) :]
+        self.remember(input_text, engine.processor.decode(tokens))
+
+    @contextmanager
+    def begin(self) -> Iterator[None]:
+        """Inside, an answer is on its way; what it adds to the memory leaves again."""
+        self.refuse_interruption()
+        engine = self._engine
         if not engine.memory.num_prefix:
             engine.encode_init_prompt()
         engine.last_timing = None
         self._running = True
-        tokens: list[int] = []
-        shown = ""
         try:
-            with (
-                engine.naming_remedies("answering"),
-                engine.memory.scratch(),
-                closing(self._tokens(input_text, sampler, max_new_tokens)) as stream,
-            ):
-                for token in stream:
-                    tokens.append(token)
-                    text = settled(engine.processor.decode_raw(tokens))
-                    if len(text) > len(shown):
-                        yield text[len(shown) :]
-                        shown = text
-                yield engine.processor.decode(tokens)[len(shown) :]
+            with engine.naming_remedies("answering"), engine.memory.scratch():
+                yield
         finally:
             self._running = False
-        self._remember(input_text, engine.processor.decode(tokens))
 
     def _tokens(
         self, input_text: Mapping[str, str], sampler: Sampler, max_new_tokens: int
@@ -85,20 +91,20 @@ class AnswerLoop:
         clock = AnswerClock(engine.device)
         try:
             with clock.token():
-                hidden, memory, room = self._prefill(input_text, clock)
-                token = sampler(self._logits(hidden))
+                hidden, memory, room = self.prefill(input_text, clock)
+                token = sampler(self.logits(hidden))
             while token not in engine.processor.stop_ids:
                 yield token
                 if clock.num_tokens == min(room, max_new_tokens):
                     break
                 with clock.token():
-                    token = sampler(self._logits(self._read(memory, torch.tensor([token]))))
+                    token = sampler(self.logits(self.read(memory, torch.tensor([token]))))
         finally:
             if clock.num_tokens:
                 spent = engine.compression_seconds, engine.kept.vision_seconds
                 engine.last_timing = clock.timing(*spent)
 
-    def _prefill(
+    def prefill(
         self, input_text: Mapping[str, str], clock: AnswerClock
     ) -> tuple[Tensor, StreamMemory, int]:
         """The prompt's last hidden state, the memory it was read into, and room for the answer."""
@@ -110,11 +116,12 @@ class AnswerLoop:
         if recall:
             recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))
-        hidden = self._read(memory, ids, recall)
+        hidden = self.read(memory, ids, recall)
         clock.prefilled()
         return hidden, memory, room
 
-    def _read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
+    def read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
+        """Read (t,) token ids after what is in the memory; the last hidden state (1, e)."""
         engine = self._engine
         placement = engine.rule.text(len(ids), engine.device)
         hidden = engine.decoder.forward(memory, engine.embed(ids), placement, recall=recall)
@@ -122,7 +129,8 @@ class AnswerLoop:
         return hidden
 
     @torch.no_grad()
-    def _logits(self, hidden: Tensor) -> Tensor:
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(v,) of the last row of (q, e) hidden states."""
         head = self._engine.model.lm_head
         return head(hidden[-1].to(head.weight.device))
 
@@ -139,7 +147,8 @@ class AnswerLoop:
             )
         return room
 
-    def _remember(self, input_text: Mapping[str, str], answer: str) -> None:
+    def remember(self, input_text: Mapping[str, str], answer: str) -> None:
+        """Enter the turn into the dialogue."""
         engine = self._engine
         options = parse_options(input_text.get("formatted_question", ""))
         engine.conv_history.append(Turn(input_text["question"], answer, options))
@@ -147,6 +156,12 @@ class AnswerLoop:
         if timing is not None:
             logger.info("TTFT: %s seconds", timing.first_token_seconds)
         logger.info("Pred Answer:  %s", answer)
+
+
+def check_max_new_tokens(max_new_tokens: int) -> None:
+    """Raises ValueError for fewer than one."""
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be at least 1, got {max_new_tokens}")
 
 
 def _by_rows(recall: Recall, rows: slice) -> Recall:

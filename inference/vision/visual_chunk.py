@@ -59,6 +59,10 @@ class VisualChunk:
         steps = visual / self.tokens_per_step
         return len(self.features) / steps / self.frames_per_step
 
+    def num_tokens_of(self, num_frames: int) -> int:
+        """Tokens of a chunk of so many frames of this size, at most."""
+        return -(-num_frames // self.frames_per_step) * self.largest_step
+
     @property
     def depths(self) -> Tensor:
         """(q, (1 + layers) * e): `features` and `added` side by side, to be kept as one tensor."""

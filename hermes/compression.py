@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory, fold_evicted
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frame_text import pictures_attention, settle_text
+from hermes.policy_parts.guidance import Guidance
 from hermes.positions import PositionRule
 from hermes.store.layer_stack import LayerStack
 

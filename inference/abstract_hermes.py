@@ -33,7 +33,14 @@ from hermes.positions import PositionRule
 from hermes.precedence import layers_of
 from hermes.store.shared_store import Place, SharedStore
 from inference.answers.answering import AnswerLoop
-from inference.answers.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
+from inference.answers.prompts import (
+    Turn,
+    as_request,
+    guidance_hash,
+    guidance_texts,
+    parse_options,
+    prompts_hash,
+)
 from inference.answers.timing import AnswerTiming, Stopwatch
 from inference.attention import choose_kernel
 from inference.checkpoints.processor import Processor
@@ -333,7 +340,7 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
-        texts = {**guidance_texts(turn), **(texts or {})}
+        texts = {**guidance_texts(turn, self.config.guidance_prompts), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
         longest = max(map(len, ids.values()), default=0)
         ensure_positions(self.memory, self.rule, self.max_positions, longest)
@@ -409,6 +416,7 @@ class AbstractHermes(ReleasedNames, ABC):
             "prompts_hash": prompts_hash(
                 self.init_prompt, *self.frame_text(0), self.closing_prompt
             ),
+            "guidance_hash": guidance_hash(self.config.guidance_prompts),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
             "memory_bytes": self.memory.num_bytes + self.kept.num_bytes,

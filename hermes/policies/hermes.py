@@ -11,7 +11,8 @@ from torch import Tensor
 from hermes.config import MemoryConfig
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import top_rows
 from hermes.scores.importance import blend, recency
 from hermes.scores.smoothing import aligned, smooth_across_layers, smoothing_matrix

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import hermes
 from hermes import ContextLimitError
-from inference import Answer, FrameError, Stream
+from inference import Answer, FrameError, Stream, ask_together
 from inference.answers.multiple_choice import format_mcqa_prompt
 from inference.answers.prompts import Turn
 from inference.face import stream as stream_file
@@ -350,6 +350,22 @@ def test_another_stream_may_have_other_settings(stream):
     assert (other.engine.policy.options.recent_share, other.engine.config.kv_size) == (0.3, 40)
     with pytest.raises(ValueError, match="unknown option recent_shar"):
         stream.new_stream(policy="two_speed:recent_shar=0.3")
+
+
+def test_questions_to_several_streams(stream):
+    streams = stream.new_streams(2)
+    for number, one in enumerate(streams):
+        one.watch(FRAMES[: 10 + 8 * number])
+    alone = stream.new_stream()
+    alone.watch(FRAMES[:18])
+    open_answer, choice = ask_together(streams, ["?", "Which?"], [None, OPTIONS], max_new_tokens=9)
+    expected = alone.ask("Which?", OPTIONS, max_new_tokens=9)
+    assert (choice, choice.letter, choice.option) == (expected, expected.letter, expected.option)
+    assert open_answer.letter is None and streams[0].engine.conv_history[-1].question == "?"
+    with pytest.raises(RuntimeError, match="a stream has watched nothing yet"):
+        ask_together([*streams, stream.new_stream()], ["?"] * 3)
+    with pytest.raises(ValueError, match="options for 1 of 2 questions"):
+        ask_together(streams, ["?", "?"], [OPTIONS])
 
 
 def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):

@@ -147,7 +147,7 @@ class Stream:
         return Stream(self.engine.new_stream(**named))
 
     def new_streams(self, count: int, **named: Any) -> list[Stream]:
-        """Several, as `new_stream`; `inference.ask_together` answers their questions in one batch."""
+        """Several, as `new_stream`; `inference.ask_together` answers them in one batch."""
         return [Stream(engine) for engine in self.engine.new_streams(count, **named)]
 
     def save(self, path: str | Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pretended_device import move
 from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
@@ -117,3 +118,15 @@ def test_a_tempered_answer_and_the_released_view(base):
     watch(plain, random_frames(24))
     for ours, theirs in zip(rotated, plain.kv_cache, strict=True):
         assert torch.equal(ours, theirs[0])
+
+
+def test_a_head_on_the_first_device(base):
+    """Where accelerate puts it if it shares its weights with the embeddings."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        move(engine.model.lm_head, "cuda:0")
+        try:
+            seen = run_stream(engine)
+        finally:
+            move(engine.model.lm_head, "cuda:1")  # the copy serves other tests
+    assert seen.answers == expected.answers

@@ -62,7 +62,7 @@ def _scripted(engine, monkeypatch, text: str) -> None:
         scores[next(ids)] = 1
         return scores
 
-    monkeypatch.setattr(engine._answering, "_logits", logits)
+    monkeypatch.setattr(engine._answering, "logits", logits)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_a_full_device_names_the_settings_and_leaves_the_memory(engine, doing, a
 
 def test_an_exception_while_decoding_leaves_no_trace(engine, monkeypatch):
     before = contents(engine)
-    original, calls = engine._answering._logits, []
+    original, calls = engine._answering.logits, []
 
     def failing(hidden):
         calls.append(1)
@@ -230,7 +230,7 @@ def test_an_exception_while_decoding_leaves_no_trace(engine, monkeypatch):
             raise RuntimeError("out of memory")
         return original(hidden)
 
-    monkeypatch.setattr(engine._answering, "_logits", failing)
+    monkeypatch.setattr(engine._answering, "logits", failing)
     with pytest.raises(RuntimeError, match="out of memory"):
         ask(engine, max_new_tokens=10)
     assert_same(before, contents(engine))

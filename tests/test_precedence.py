@@ -35,6 +35,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "reindex_margin": (7, 8),
     "position_limit": (64, 65),
     "use_history": (True, False),
+    "guidance_prompts": ("default", "describe"),
     "frame_text": ("with_frame", "scored"),
     "outer_markers": (True, False),
     "chunk_frames": (3, 4),

@@ -1,9 +1,10 @@
 """Evaluate multiple-choice results, and open answers of one word.
 
-    python eval/eval_multiple_choice.py {general|videomme|egoschema|words} --results_path FILE
+    python eval/eval_multiple_choice.py SUBCOMMAND --results_path FILE
 
+SUBCOMMAND is general, ovo_forward, videomme, egoschema or words.
 Prints the report and writes it beside the results: eval_results.txt (general),
-eval_results_videomme.txt (videomme), eval_results_words.txt (words), submission.csv (egoschema);
+eval_results_NAME.txt (ovo_forward, videomme, words), submission.csv (egoschema);
 the numbers of each subcommand go to its own section of metrics.json. Runs no model.
 """
 
@@ -18,6 +19,7 @@ if __name__ == "__main__":  # run as a script, sys.path starts with eval/ instea
 from eval.files import merge_metrics
 from eval.multiple_choice.egoschema import evaluate_egoschema
 from eval.multiple_choice.general import evaluate_general, evaluate_words
+from eval.multiple_choice.ovo_forward import evaluate_ovo_forward
 from eval.multiple_choice.reports import Report
 from eval.multiple_choice.videomme import evaluate_videomme
 from eval.results_table import ResultsError, locate_results
@@ -26,6 +28,10 @@ from eval.whole_file import write_text
 SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     "general": (evaluate_general, "accuracy overall, per task and per category"),
     "egoschema": (evaluate_egoschema, "write submission.csv for the EgoSchema server"),
+    "ovo_forward": (
+        evaluate_ovo_forward,
+        "forward track of OVO-Bench, official and strict, and the average of its three tracks",
+    ),
     "videomme": (evaluate_videomme, "accuracy per duration: short, medium, long"),
     "words": (evaluate_words, "open answers of one word, compared with the reference as text"),
 }

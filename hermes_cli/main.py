@@ -30,6 +30,7 @@ class Command:
 
 COMMANDS = {
     "run": Command("video_qa.run_infer", "run a benchmark and evaluate it"),
+    "prepare": Command("video_qa.preparation.command", "official files of a data set to data/"),
     "compare": Command("video_qa.compare", "compare memory policies on a benchmark"),
     "inspect": Command("video_qa.inspect_memory", "see what a memory still holds of a video"),
     "eval": Command("hermes_cli.evaluation", "evaluate results that exist"),

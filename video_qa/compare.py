@@ -44,11 +44,11 @@ from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.outcome_lines import corruption_lines, failure_lines
 from video_qa.results.run_folder import RunFolder, open_run_folder
 from video_qa.runner.benchmark_run import RunPlan
-from video_qa.runner.run_arguments import plan_run, results_path
+from video_qa.runner.run_arguments import dataset_folder, plan_run, results_path
 from video_qa.runner.shards import question_keys
 from video_qa.runner.termination import exit_code
 from video_qa.settings.model_checks import check_model
-from video_qa.settings.model_registry import check_names, model_name
+from video_qa.settings.model_registry import check_names
 
 logger = logging.getLogger(__name__)
 Plans = Mapping[ComparedRun, RunPlan]
@@ -133,7 +133,7 @@ def _plans(arguments: argparse.Namespace) -> Plans:
     _check_scored(arguments.dataset)
     arguments.policy, arguments.kv_size = arguments.policies[0], arguments.kv_sizes[0]
     plan = plan_run(arguments)
-    parent = _parent(arguments)
+    parent = dataset_folder(arguments)
     found: dict[ComparedRun, RunPlan] = {}
     for policy in dict.fromkeys(arguments.policies):
         for kv_size in dict.fromkeys(arguments.kv_sizes):
@@ -148,19 +148,15 @@ def _plans(arguments: argparse.Namespace) -> Plans:
 
 def _check_scored(dataset: str) -> None:
     served = [name for name, entry in DATASETS.items() if SCORERS & set(entry.evaluators)]
-    if dataset not in served:
+    if dataset not in served and DATASETS[dataset].kind is not None:
         raise ComparisonError(
             f"answers of {dataset} need a judge or a server and cannot be compared here; "
             f"expected one of {', '.join(served)}"
         )
 
 
-def _parent(arguments: argparse.Namespace) -> Path:
-    return arguments.results_root / model_name(arguments.model) / arguments.dataset
-
-
 def _folder(arguments: argparse.Namespace) -> Path:
-    return arguments.out or _parent(arguments) / f"comparison-fps{arguments.sample_fps:g}"
+    return arguments.out or dataset_folder(arguments) / f"comparison-fps{arguments.sample_fps:g}"
 
 
 def _name(run: ComparedRun) -> tuple[str, int]:

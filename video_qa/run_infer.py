@@ -23,8 +23,9 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from video_qa.questions.annotations import Video
-from video_qa.questions.benchmarks import DATASETS
+from video_qa.questions.benchmarks import DATASETS, EVALUATOR_OF_KIND
 from video_qa.results.outcome_lines import corruption_lines, failure_lines
+from video_qa.results.results_csv import kinds_in
 from video_qa.results.run_folder import RunFolderError, open_run_folder
 from video_qa.runner.benchmark_run import RunOutcome, run_inference
 from video_qa.runner.run_arguments import parser, plan_run, results_folder
@@ -84,12 +85,17 @@ def _report(outcome: RunOutcome, videos: Sequence[Video], path: Path) -> int:
     return 1 if failed or outcome.missing or outcome.complaints else 0
 
 
+def _evaluators(dataset: str, results: Path) -> Sequence[str]:
+    if DATASETS[dataset].kind is not None:
+        return DATASETS[dataset].evaluators
+    return [EVALUATOR_OF_KIND[kind] for kind in kinds_in(results)]
+
+
 def _evaluate(arguments: argparse.Namespace, path: Path) -> int:
     results = path / "results.csv"
     if not results.is_file():
         raise RunFolderError(f"no results to evaluate at {results}; run without --only_eval first")
-    evaluators = DATASETS[arguments.dataset].evaluators
-    if evaluators:
+    if evaluators := _evaluators(arguments.dataset, results):
         choice = importlib.import_module("eval.eval_multiple_choice")
         codes = [choice.main([name, "--results_path", str(results)]) for name in evaluators]
         return 1 if any(codes) else 0

@@ -10,7 +10,13 @@ import pandas as pd
 from eval.intervals import Estimate, clustered_mean
 from eval.multiple_choice.letters import ambiguous_rows, reparsed_rows, unparsed_rows
 from eval.multiple_choice.words import same_words
-from eval.results_table import answered_rows, cluster_column, read_results, scored_rows
+from eval.results_table import (
+    ResultsError,
+    answered_rows,
+    cluster_column,
+    read_results,
+    scored_rows,
+)
 
 NEEDED_COLUMNS = ("video_id", "pred_answer", "pred_choice", "qa_acc")
 WORD_COLUMNS = ("video_id", "answer", "pred_answer")
@@ -35,6 +41,7 @@ class Scored:
             ResultsError: the CSV cannot be evaluated.
         """
         table = read_results(path, (*NEEDED_COLUMNS, *more_columns))
+        table = _of_kind(table, path, has_options=True)
         return cls(path, len(table), cluster_column(table), scored_rows(table, path))
 
     @classmethod
@@ -44,7 +51,7 @@ class Scored:
         Raises:
             ResultsError: the CSV cannot be evaluated.
         """
-        table = read_results(path, WORD_COLUMNS)
+        table = _of_kind(read_results(path, WORD_COLUMNS), path, has_options=False)
         table = table.assign(qa_acc=same_words(table) * 100.0)
         return cls(path, len(table), cluster_column(table), scored_rows(table, path), False)
 
@@ -108,3 +115,17 @@ class Scored:
     def debug_lines(self) -> list[str]:
         """The unparsed rows as one text table, if there are any."""
         return [] if self.unparsed.empty else [self.unparsed.to_string()]
+
+
+def _of_kind(table: pd.DataFrame, path: Path, has_options: bool) -> pd.DataFrame:
+    """The rows with options, or those without, where a table holds questions of both kinds.
+
+    Raises:
+        ResultsError: none is left.
+    """
+    if "choices" not in table.columns or (table["choices"] != "").all():
+        return table
+    rows = table[(table["choices"] != "") == has_options].reset_index(drop=True)
+    if rows.empty:
+        raise ResultsError(f"{path}: no question {'with' if has_options else 'without'} options")
+    return rows

@@ -46,6 +46,16 @@ OVO = Benchmark(
         "ASI": "Action Sequence Inference",
     },
 )
+OVO_FORWARD = Benchmark(
+    "OVOBench forward",
+    ("REC", "SSR", "CRR"),
+    {"Forward Active Responding": ("REC", "SSR", "CRR")},
+    {
+        "REC": "Repetition Event Count",
+        "SSR": "Sequential Steps Recognition",
+        "CRR": "Clues Reveal Responding",
+    },
+)
 STREAMING = Benchmark(
     "StreamingBench",
     (
@@ -98,10 +108,14 @@ BENCHMARKS = {
     "nanostream": NANOSTREAM,
     "nanostream_words": NANOSTREAM,
     "ovobench": OVO,
+    "ovobench_forward": OVO_FORWARD,
     "streamingbench": STREAMING,
+    "trace": GENERAL,
+    "custom": GENERAL,
     "videomme": GENERAL,
     "mvbench": GENERAL,
     "egoschema": GENERAL,
+    "egoschema_subset": GENERAL,
     "rvs_ego": GENERAL,
     "rvs_movie": GENERAL,
 }

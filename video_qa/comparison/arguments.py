@@ -7,6 +7,7 @@ from pathlib import Path
 
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner.devices import HELP as DEVICES_HELP
+from video_qa.runner.run_arguments import ANNOTATION_HELP
 from video_qa.settings.run_settings import MODEL_HELP, POLICIES_HELP, add_settings_arguments
 
 
@@ -31,7 +32,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
     add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
     add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
-    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
+    add("--anno_path", type=Path, help=ANNOTATION_HELP)
     add("--video_root", type=Path, help="folder under which the annotated videos are found")
     add("--devices", "--device", help=f"{DEVICES_HELP}; default: all GPUs, else cpu")
     add("--limit", type=int, help="only the first LIMIT videos")

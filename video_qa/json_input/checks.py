@@ -8,7 +8,14 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 EXPECTED = {
@@ -71,9 +78,13 @@ def _identifier(value: Any) -> int | str:
 
 
 Characters = Annotated[str, AfterValidator(_encodable)]
-Text = Annotated[Characters, AfterValidator(_filled)]
+Text = Annotated[
+    Characters, AfterValidator(_filled), WithJsonSchema({"type": "string", "pattern": r"\S"})
+]
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Identifier = Annotated[Any, AfterValidator(_identifier)]
+Identifier = Annotated[
+    Any, AfterValidator(_identifier), WithJsonSchema({"type": ["integer", "string"]})
+]
 
 
 def _complaint(error: ErrorDetails) -> str:

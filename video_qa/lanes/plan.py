@@ -54,7 +54,7 @@ class WatchPlan:
 
     runs: tuple[ComparedRun, ...]
     anno_path: Path
-    kind: str
+    kind: str | None
     video_root: Path | None
     retention_index: int
     """Index of the video during which the memories are recorded."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
 
 from inference.multiple_choice import LETTERS
 from video_qa.json_input.checks import (
@@ -25,17 +32,52 @@ def _bounds(clip: list[float]) -> list[float]:
     return clip
 
 
-class QuestionEntry(Checked):
-    """One of the ``conversations`` of a video."""
+Choices = Annotated[
+    list[Characters],
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string"},
+            "minItems": 1,
+            "maxItems": len(LETTERS),
+        }
+    ),
+]
+Bounds = Annotated[
+    list[Number],
+    AfterValidator(_bounds),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0},
+            "minItems": 2,
+            "maxItems": 2,
+        }
+    ),
+]
 
-    choices: Annotated[list[Characters], Field(min_length=1)] | None = Field(
-        default=None, validate_default=True
+
+class QuestionEntry(Checked):
+    """One of the questions of a video."""
+
+    choices: Choices | None = Field(
+        default=None,
+        validate_default=True,
+        description="Options without letters; their presence makes the question multiple choice.",
     )
-    question: Text
-    answer: Characters | None
-    end_time: Number | None = None
-    task: Text | None = None
-    question_type: Text | None = None
+    question: Text = Field(description="The question.")
+    answer: Characters | None = Field(
+        description="The right answer; with options, the text of one of them (the first that "
+        "equals it counts). null, with options only: not public."
+    )
+    end_time: Number | None = Field(
+        default=None,
+        description="Seconds from the video's start at which it is asked; only frames before "
+        "count. Ascending within a video. Absent: asked after the whole video.",
+    )
+    task: Text | None = Field(default=None, description="Label under which accuracy is reported.")
+    question_type: Text | None = Field(default=None, description="The same, where task is absent.")
 
     @field_validator("choices")
     @classmethod
@@ -72,15 +114,29 @@ class QuestionEntry(Checked):
 
 
 class VideoEntry(Checked):
-    """One object of the list."""
+    """A video and its questions."""
 
-    video_id: Identifier
-    fps: Annotated[Number, Field(gt=0)] | None = None
-    task: Text | None = None
-    video_path: Text
-    conversations: Annotated[list[QuestionEntry], Field(min_length=1)]
-    clip: Annotated[list[Number], AfterValidator(_bounds)] | None = None
-    duration_category: Text | None = None
+    video_id: Identifier = Field(description="Name of the entry in the results.")
+    fps: Annotated[Number, Field(gt=0)] | None = Field(
+        default=None, description="Frames per second; needed where the video is a folder of images."
+    )
+    task: Text | None = Field(
+        default=None, description="Label of the questions that have none of their own."
+    )
+    video_path: Text = Field(
+        description="A video file, a .npy array of RGB frames at 1 per second (frames, height, "
+        "width, 3), or a folder of .jpg or .png images. Looked for as it stands, else by its "
+        "longest end below the working directory or --video_root."
+    )
+    conversations: Annotated[list[QuestionEntry], Field(min_length=1)] = Field(
+        description="The questions, asked in this order."
+    )
+    clip: Bounds | None = Field(
+        default=None, description="[start, end] in seconds: the part to watch, not for arrays."
+    )
+    duration_category: Text | None = Field(
+        default=None, description="short, medium or long, for VideoMME's report."
+    )
 
 
 def read_entry(value: Any, index: int, path: str, kind: str | None) -> Video:
@@ -98,3 +154,17 @@ def read_entry(value: Any, index: int, path: str, kind: str | None) -> Video:
         clip_seconds=None if entry.clip is None else (entry.clip[0], entry.clip[1]),
         duration_category=entry.duration_category,
     )
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a whole file, as `data/annotation.schema.json` publishes it.
+
+    It says less than the loader, which also wants an answer to be among the choices, clips to end
+    after they start, and characters that a file can hold.
+    """
+    schema = TypeAdapter(Annotated[list[VideoEntry], Field(min_length=1)]).json_schema()
+    head = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Annotation file: videos and the questions asked of them",
+    }
+    return head | schema

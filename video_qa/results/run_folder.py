@@ -27,6 +27,7 @@ MARKER = ".hermes-run"
 REPORTS = (
     "metrics.json",
     "eval_results.txt",
+    "eval_results_ovo_forward.txt",
     "eval_results_videomme.txt",
     "eval_results_words.txt",
     "submission.csv",

@@ -32,7 +32,7 @@ class RunPlan:
 
     settings: RunSettings
     dataset: str
-    kind: str
+    kind: str | None
     anno_path: Path
     videos: Sequence[Video]
     devices: Sequence[WorkerDevice]

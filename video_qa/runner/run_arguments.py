@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from video_qa.questions.annotation_file import load_annotations
-from video_qa.questions.benchmarks import DATASETS
+from video_qa.questions.benchmarks import DATASETS, is_stream
 from video_qa.runner import devices as device_choice
 from video_qa.runner.benchmark_run import RunPlan
 from video_qa.runner.worker import boolean
@@ -19,6 +20,8 @@ from video_qa.settings.run_settings import (
     SettingsError,
     add_settings_arguments,
 )
+
+ANNOTATION_HELP = "annotation file (default: the dataset's under data/; needed for custom)"
 
 
 def parser(description: str, prog: str) -> argparse.ArgumentParser:
@@ -36,7 +39,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
     add("--kv_size", type=int, help="visual tokens kept per layer; needed")
     add("--debug", type=boolean, default=False, help="true: only each worker's first video")
-    add("--anno_path", type=Path, help="annotation file (default: the dataset's under data/)")
+    add("--anno_path", type=Path, help=ANNOTATION_HELP)
     add(
         "--video_root",
         type=Path,
@@ -66,10 +69,27 @@ def results_folder(arguments: argparse.Namespace) -> Path:
         return arguments.save_dir
     if arguments.kv_size is None:
         raise SettingsError("--kv_size is missing: visual tokens kept per layer, e.g. 6000")
-    parent = arguments.results_root / model_name(arguments.model) / arguments.dataset
-    return results_path(
-        parent, arguments.sample_fps, arguments.kv_size, arguments.policy, arguments.profile
-    )
+    named = (arguments.kv_size, arguments.policy, arguments.profile)
+    return results_path(dataset_folder(arguments), arguments.sample_fps, *named)
+
+
+def dataset_folder(arguments: argparse.Namespace) -> Path:
+    """Where the runs of a model on a data set lie; on one of one's own, under its file's name."""
+    dataset = arguments.dataset
+    if DATASETS[dataset].annotation_file is None:
+        dataset = annotation_path(arguments).stem
+    return arguments.results_root / model_name(arguments.model) / dataset
+
+
+def annotation_path(arguments: argparse.Namespace) -> Path:
+    """The annotation file. Raises SettingsError where it has to be named and is not."""
+    known = DATASETS[arguments.dataset].annotation_file
+    if arguments.anno_path is None and known is None:
+        raise SettingsError(
+            f"--anno_path is missing: --dataset {arguments.dataset} takes any file in the schema "
+            "of data/README.md"
+        )
+    return arguments.anno_path or Path(str(known))
 
 
 def results_path(parent: Path, fps: float, kv_size: int, policy: str, profile: str) -> Path:
@@ -101,8 +121,10 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
             raise SettingsError(f"--{name} must be at least 1, got {value}")
     if arguments.video_root is not None and not arguments.video_root.is_dir():
         raise SettingsError(f"--video_root {arguments.video_root} is not a folder")
-    anno_path = arguments.anno_path or Path(benchmark.annotation_file)
-    videos = load_annotations(anno_path, benchmark.kind)[: arguments.limit]
+    anno_path = annotation_path(arguments)
+    everything = load_annotations(anno_path, benchmark.kind)
+    videos = everything[: arguments.limit]
+    settings = replace(settings, streaming=is_stream(benchmark, everything))
     check_model(settings)
     return RunPlan(
         settings=settings,

@@ -16,11 +16,11 @@ from typing import Any
 from eval.whole_file import write_text
 from video_qa.base import BaseVQA
 from video_qa.questions.annotation_file import load_annotations
-from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video
+from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.prediction import Key
 from video_qa.results.predictions import PredictionLog, answer_texts, read_predictions
-from video_qa.results.results_csv import write_results_csv
+from video_qa.results.results_csv import kind_of, write_results_csv
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import (
     PREDICTIONS_FILE,
@@ -84,8 +84,7 @@ def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namesp
         _answer_videos(vqa, unfinished(mine, answered), answered, own)
         write_text(engine_path, json.dumps(model.describe()))
     predictions = read_predictions([merged, own], run_id)
-    kind = kind or _kind_of(videos)
-    write_results_csv(folder / f"{stem}.csv", mine, predictions, kind)
+    write_results_csv(folder / f"{stem}.csv", mine, predictions, kind or kind_of(videos))
     return SOME_QUESTIONS_FAILED if unfinished(mine, answer_texts(predictions)) else 0
 
 
@@ -98,11 +97,6 @@ def _answer_videos(
             stored = {i: text for (index, i), text in answered.items() if index == video.index}
             for prediction in vqa.analyze_a_video(video, stored):
                 log.append(prediction)
-
-
-def _kind_of(videos: Sequence[Video]) -> str:
-    has_choices = any(q.choices is not None for video in videos for q in video.questions)
-    return MULTIPLE_CHOICE if has_choices else OPEN_ENDED
 
 
 def _set_up_logging(debug: bool) -> None:

@@ -1,0 +1,1 @@
+"""From a data set's official files to annotations and videos that the runner can use."""

@@ -1,11 +1,12 @@
-"""Evaluate multiple-choice results, and open answers of one word.
+"""Evaluate multiple-choice results, and open answers without a judge.
 
     python eval/eval_multiple_choice.py SUBCOMMAND --results_path FILE
 
-SUBCOMMAND is general, ovo_forward, videomme, egoschema or words.
+SUBCOMMAND is general, ovo_forward, videomme, egoschema, words or judge_free.
 Prints the report and writes it beside the results: eval_results.txt (general),
-eval_results_NAME.txt (ovo_forward, videomme, words), submission.csv (egoschema);
-the numbers of each subcommand go to its own section of metrics.json. Runs no model.
+eval_results_NAME.txt (ovo_forward, videomme, words, judge_free), submission.csv (egoschema); the
+numbers of each subcommand go to its own section of metrics.json, and under which protocol they were
+made to the section `protocol`. Runs no model.
 """
 
 import argparse
@@ -22,6 +23,8 @@ from eval.multiple_choice.general import evaluate_general, evaluate_words
 from eval.multiple_choice.ovo_forward import evaluate_ovo_forward
 from eval.multiple_choice.reports import Report
 from eval.multiple_choice.videomme import evaluate_videomme
+from eval.open_ended.judge_free import evaluate_judge_free
+from eval.protocol import record_protocol
 from eval.results_table import ResultsError, locate_results
 from eval.whole_file import write_text
 
@@ -34,6 +37,7 @@ SUBCOMMANDS: dict[str, tuple[Callable[[Path, bool], Report], str]] = {
     ),
     "videomme": (evaluate_videomme, "accuracy per duration: short, medium, long"),
     "words": (evaluate_words, "open answers of one word, compared with the reference as text"),
+    "judge_free": (evaluate_judge_free, "open answers: the same words, and yes or no"),
 }
 
 
@@ -60,6 +64,7 @@ def main(
     path = locate_results(Path(args.results_path))
     try:
         publish(evaluate(path, getattr(args, "debug", False)), path.parent)
+        record_protocol(path)
     except (ResultsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

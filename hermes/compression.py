@@ -10,8 +10,9 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frame_text import pictures_attention, settle_text
+from hermes.policy_parts.guidance import Guidance
 from hermes.positions import PositionRule
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
+from hermes.policy_parts.guidance import QUESTIONS
+
 PROBES = ("embedding", "exact")
 REINDEX_MODES = ("lazy", "eager")
 SUMMARIES = ("mean", "weighted", "none")
@@ -80,6 +82,8 @@ class MemoryConfig:
     model does beyond its trained range."""
     use_history: bool = True
     """Whether the last question and answer steer the guidance texts."""
+    guidance_prompts: str = "default"
+    """What the guidance texts ask: a key of `hermes.policy_parts.guidance.QUESTIONS`."""
 
     frame_text: str = "with_frame"
     """What becomes of text that belongs to a frame, such as its time stamp; it counts in the budget
@@ -124,6 +128,7 @@ class MemoryConfig:
         _check_choice("frame_text", self.frame_text, FRAME_TEXTS)
         if not isinstance(self.outer_markers, bool):
             raise ValueError(f"outer_markers must be True or False, got {self.outer_markers!r}")
+        _check_choice("guidance_prompts", self.guidance_prompts, tuple(QUESTIONS))
         for name, length in _LENGTHS.items():
             _check_length(name, getattr(self, name), length)
         _check_positive("budget_weights", self.budget_weights)

@@ -37,7 +37,14 @@ from inference.errors import naming_remedies, position_advice
 from inference.frames import to_frames
 from inference.guidance import PROBES
 from inference.processor import Processor
-from inference.prompts import Turn, as_request, guidance_texts, parse_options, prompts_hash
+from inference.prompts import (
+    Turn,
+    as_request,
+    guidance_hash,
+    guidance_texts,
+    parse_options,
+    prompts_hash,
+)
 from inference.released_names import ReleasedNames
 from inference.reprefill import Reprefill
 from inference.timing import AnswerTiming, Stopwatch
@@ -330,7 +337,7 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         probe = PROBES[self.config.probe]
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
-        texts = {**guidance_texts(turn), **(texts or {})}
+        texts = {**guidance_texts(turn, self.config.guidance_prompts), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
         longest = max(map(len, ids.values()), default=0)
         ensure_positions(self.memory, self.rule, self.max_positions, longest)
@@ -407,6 +414,7 @@ class AbstractHermes(ReleasedNames, ABC):
             "prompts_hash": prompts_hash(
                 self.init_prompt, *self.frame_text(0), self.closing_prompt
             ),
+            "guidance_hash": guidance_hash(self.config.guidance_prompts),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
             "memory_bytes": self.memory.num_bytes + self._extra_device_bytes(),

@@ -9,18 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import ascii_uppercase
 
-from hermes.policies import Guidance
+from hermes.policy_parts.guidance import QUESTIONS, TEMPLATE, Guidance, Questions, texts_of
 
-LOCAL = (
-    "Describe the current scene in detail, focusing on specific objects, fine-grained actions, "
-    "and spatial relationships."
-)
-GLOBAL = (
-    "Summarize the video narrative, identifying main characters, key events, timeline changes, "
-    "and the overall theme."
-)
-TEMPLATE = "<|im_end|><|im_start|>assistant\n"
-"""Where every answer begins; as a guidance text it asks nothing in particular (StreamMem)."""
+LOCAL, GLOBAL = QUESTIONS["default"]
 ANSWER_PREFIX = "Best option: ("
 
 _OPTION = re.compile(r"\([A-Z]\)\s*(.+?)(?=\n\([A-Z]\)|\nThe best answer|\n*\Z)", re.DOTALL)
@@ -75,19 +66,18 @@ def parse_options(formatted_question: str) -> dict[str, str]:
     return {letter: text.strip() for letter, text in zip(ascii_uppercase, texts, strict=False)}
 
 
-def guidance_texts(last_turn: Turn | None = None) -> dict[Guidance, str]:
-    """The texts whose attention scores the memory; the last turn, if any, is put in front."""
-    local, overall = LOCAL, GLOBAL
+def guidance_texts(last_turn: Turn | None = None, prompts: str = "default") -> dict[Guidance, str]:
+    """The texts whose attention scores the memory; the last turn, if any, is put in front.
+
+    Args:
+        prompts: which questions, a key of `QUESTIONS`.
+    """
+    local, overall = QUESTIONS[prompts]
     if last_turn is not None:
         spoken = f"Question: {last_turn.question} Answer: {_spoken_answer(last_turn)}"
-        local = f"Find recent details related to: {spoken}. {LOCAL}"
-        overall = f"Context summary: {spoken}. {GLOBAL}"
-    return {**pair_of_questions(local, overall), "template": TEMPLATE}
-
-
-def pair_of_questions(local: str, overall: str) -> dict[Guidance, str]:
-    """The guidance texts of a local and a global question; `mixed` is both."""
-    return {"local": local, "mixed": f"{local}; {overall}", "global": overall}
+        local = f"Find recent details related to: {spoken}. {local}"
+        overall = f"Context summary: {spoken}. {overall}"
+    return texts_of(Questions(local, overall))
 
 
 def _spoken_answer(turn: Turn) -> str:
@@ -105,10 +95,27 @@ def _spoken_answer(turn: Turn) -> str:
 def prompts_hash(init_prompt: str, *others: str) -> str:
     """Twelve hex digits over every string a model reads besides questions; kept with results.
 
-    `others`: what a family reads between the frames and after them; empty texts do not count.
+    Guidance counts with its default questions: what a memory asks instead is one of its settings,
+    and its own `guidance_hash`.
+
+    Args:
+        others: what a family reads between the frames and after them; empty texts do not count.
     """
     strings = [*filter(None, others), init_prompt]
     strings += [get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
-    steered = guidance_texts(Turn("{q}", "{a}"))  # the template is part of the prompts above
-    strings += [text for name, text in steered.items() if name != "template"]
+    return _hash([*strings, *_steered()])
+
+
+def guidance_hash(prompts: str) -> str:
+    """Twelve hex digits over the guidance texts of these questions, an earlier turn in front."""
+    return _hash(_steered(prompts))
+
+
+def _steered(prompts: str = "default") -> list[str]:
+    """What a turn makes of the guidance questions; the template is part of every prompt."""
+    steered = guidance_texts(Turn("{q}", "{a}"), prompts)
+    return [steered[name] for name in ("local", "mixed", "global")]
+
+
+def _hash(strings: list[str]) -> str:
     return hashlib.sha256(json.dumps(strings).encode()).hexdigest()[:12]

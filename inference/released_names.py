@@ -19,7 +19,8 @@ from torch import Tensor
 from hermes.compression import choose, rows_per_layer, stacked_attention
 from hermes.layer_stack import LayerStack
 from hermes.memory import fold_evicted
-from inference.prompts import get_prompt, guidance_texts, pair_of_questions
+from hermes.policy_parts.guidance import Questions, texts_of
+from inference.prompts import get_prompt, guidance_texts
 
 if TYPE_CHECKING:
     from hermes import MemoryConfig, Policy, StreamMemory
@@ -147,7 +148,7 @@ class ReleasedNames:
     def predict_next_question(self) -> tuple[str, str]:
         """The local and the global guidance text, as they stand now."""
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
-        texts = guidance_texts(turn)
+        texts = guidance_texts(turn, self.config.guidance_prompts)
         return texts["local"], texts["global"]
 
     def pseudo_forward(
@@ -155,7 +156,7 @@ class ReleasedNames:
     ) -> None:
         """Make room like `predict_and_compress`, steered by these two texts."""
         local, overall = local_question or LOCAL_QUESTION, global_question or GLOBAL_QUESTION
-        self.predict_and_compress(pair_of_questions(local, overall))
+        self.predict_and_compress(texts_of(Questions(local, overall)))
 
     def prune_kv_cache_by_attention(
         self,

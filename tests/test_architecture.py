@@ -20,6 +20,8 @@ MAY_IMPORT_OF_OURS = {
     "eval": set(),
     "hermes_cli": {"hermes", "inference", "video", "video_qa", "eval"},
     "nano_training": {"hermes", "inference", "video", "video_qa"},
+    "interchange": {"hermes", "inference", "video", "video_qa", "eval"},
+    "reproduction": {"hermes", "inference", "video", "video_qa", "eval"},
 }
 """Beside itself."""
 OURS = {*MAY_IMPORT_OF_OURS, "scripts", "tests"}

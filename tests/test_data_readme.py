@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("pydantic")
 from inference.models import MODELS
-from scripts.model_memory import SHAPES, rows
+from reproduction.checkpoint_sizes import SHAPES
+from scripts.model_memory import rows
 from video_qa.preparation.command import _parser
 from video_qa.preparation.datasets import DATA_SETS
 from video_qa.questions.annotation_schema import QuestionEntry, VideoEntry, json_schema
@@ -96,7 +97,7 @@ def test_the_size_of_a_stream_is_what_its_buffers_take():
     import torch
 
     from hermes.layer_stack import LayerStack
-    from scripts.model_memory import CHUNK_FRAMES, Shape
+    from reproduction.checkpoint_sizes import CHUNK_FRAMES, Shape
 
     shape = Shape(num_parameters=0, num_layers=3, num_kv_heads=2, tokens_per_frame=4, head_dim=8)
     stack = LayerStack(

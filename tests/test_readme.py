@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 VISIBLE = ("LICENSE", "Makefile", "README.md", "constraints.txt", "pyproject.toml")
 VISIBLE += ("eval", "hermes", "inference", "models", "scripts", "setup.py", "tests")
-VISIBLE += ("hermes_cli", "video", "video_qa")
+VISIBLE += ("hermes_cli", "reproduction", "video", "video_qa")
 ELSEWHERE = {"--model llava_ov_7b": "weights", "eval_open_ended.py": "judge"}
 """Commands that cannot run here, and the word by which the text before them must say why."""
 DATA, RUN, PAGE = "-m video_qa.nanostream", "run_infer.py --model nano", "inspect_memory.py"
@@ -28,6 +28,7 @@ PRINTED = {
     "eval_multiple_choice.py": "over 2 videos",
     "compare.py": "Report: results/nano/nanostream/comparison-fps1/report.html",
     PAGE: "Memory page: results/inspect/memory.html",
+    "reproduce.py": "12 runs, about ",
     "replay_golden.py": "ok   qwen_lazy_kv40_seed0.npz: 6 steps, kept exact",
 }
 """What a command's output must contain."""

@@ -17,7 +17,7 @@ import hermes
 
 pytest.importorskip("setuptools", minversion="77")  # what pyproject.toml asks for
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("eval", "hermes", "hermes_cli", "inference", "video", "video_qa")
+PACKAGES = ("eval", "hermes", "hermes_cli", "inference", "interchange", "video", "video_qa")
 SOURCES = (*PACKAGES, "models/hermes-nano", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 NANO = {path.name for path in (ROOT / "models" / "hermes-nano").iterdir()}
 SESSION = """

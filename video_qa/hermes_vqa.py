@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 class HermesVQA(BaseVQA):
     """The question loop on a model with streaming memory (``inference.load_model``)."""
 
+    RECORDED: tuple[str, ...] = ("tokens_per_frame", "horizon_seconds")
+    """What each prediction stores of the engine's description."""
     format_mcqa_prompt = staticmethod(format_mcqa_prompt)
     extract_characters_regex = staticmethod(extract_characters_regex)
 
@@ -88,8 +90,9 @@ class HermesVQA(BaseVQA):
         return self.model.question_answering(request, max_new_tokens=limit)
 
     def _timing(self) -> dict[str, Any]:
-        timing = self.model.last_timing
-        return {} if timing is None else dataclasses.asdict(timing)
+        timing, described = self.model.last_timing, self.model.describe()
+        recorded = {name: described.get(name) for name in self.RECORDED}
+        return recorded if timing is None else dataclasses.asdict(timing) | recorded
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -85,7 +85,8 @@ def _report(outcome: RunOutcome, videos: Sequence[Video], path: Path) -> int:
     return 1 if failed or outcome.missing or outcome.complaints else 0
 
 
-def _evaluators(dataset: str, results: Path) -> Sequence[str]:
+def evaluators_of(dataset: str, results: Path) -> Sequence[str]:
+    """Sub-commands of `eval/eval_multiple_choice.py`; empty where a judge is needed."""
     if DATASETS[dataset].kind is not None:
         return DATASETS[dataset].evaluators
     return [EVALUATOR_OF_KIND[kind] for kind in kinds_in(results)]
@@ -95,21 +96,23 @@ def _evaluate(arguments: argparse.Namespace, path: Path) -> int:
     results = path / "results.csv"
     if not results.is_file():
         raise RunFolderError(f"no results to evaluate at {results}; run without --only_eval first")
-    if evaluators := _evaluators(arguments.dataset, results):
+    if evaluators := evaluators_of(arguments.dataset, results):
         choice = importlib.import_module("eval.eval_multiple_choice")
         codes = [choice.main([name, "--results_path", str(results)]) for name in evaluators]
         return 1 if any(codes) else 0
+    choice = importlib.import_module("eval.eval_multiple_choice")
+    code = choice.main(["judge_free", "--results_path", str(results)])
     command = ["--pred_path", str(results), "--output_dir", str(path / "tmp")]
     command += ["--output_json", str(path / "results.json")]
     for name in ("judge_model", "base_url"):
         if getattr(arguments, name) is not None:
             command += [f"--{name}", getattr(arguments, name)]
-    code = 0
+    judged = False
     if not arguments.skip_judge:
-        code = 1 if importlib.import_module("eval.eval_open_ended").main(command) else 0
-    if code or arguments.skip_judge:
+        judged = importlib.import_module("eval.eval_open_ended").main(command) == 0
+    if not judged:
         print(f"not judged; later: python eval/eval_open_ended.py {shlex.join(command)}")
-    return code
+    return 1 if code or not (judged or arguments.skip_judge) else 0
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ def _evaluate(scored: Scored, section: str, file_name: str, debug: bool) -> Repo
     task_means = _task_means(scored, tasks, benchmark)
     categories = _category_means(scored, tasks, benchmark)
     averages = _ovo_averages(scored, tasks) if benchmark is OVO else {}
-    lines = _lines(scored, benchmark, task_means, categories, averages)
+    abilities = _ability_means(scored)
+    lines = _lines(scored, benchmark, task_means, categories, averages | abilities)
     text = "\n".join([*block(f"EVALUATION RESULTS ({benchmark.title})"), *lines]) + "\n"
     metrics = {
         "benchmark": benchmark.title,
@@ -54,6 +55,7 @@ def _evaluate(scored: Scored, section: str, file_name: str, debug: bool) -> Repo
         **scored.metrics(),
         "tasks": _percents(task_means),
         "categories": _percents(categories),
+        **({"abilities": _percents(abilities)} if abilities else {}),
         **_percents(averages),
     }
     shown = (*lines, *(scored.debug_lines() if debug else ()))
@@ -104,6 +106,12 @@ def _block(title: str, lines: list[str]) -> list[str]:
 def _task_means(scored: Scored, tasks: pd.Series, benchmark: Benchmark) -> dict[str, Estimate]:
     names = [name for name in benchmark.ordered(list(tasks)) if name]
     return {name: scored.estimate(tasks == name) for name in names}
+
+
+def _ability_means(scored: Scored) -> dict[str, Estimate]:
+    """StreamingBench: by the kind of memory that a question needs; nothing where it is not said."""
+    abilities = scored.labels("required_ability")
+    return {name: scored.estimate(abilities == name) for name in sorted(set(abilities) - {""})}
 
 
 def _category_means(scored: Scored, tasks: pd.Series, benchmark: Benchmark) -> dict[str, Estimate]:

@@ -11,6 +11,7 @@ from eval.files import merge_metrics, write_json
 from eval.intervals import Estimate, clustered_mean
 from eval.open_ended.answers import OpenEnded, Row
 from eval.open_ended.verdicts import Verdict
+from eval.protocol import record_protocol
 
 NUM_LISTED_ROWS = 20
 
@@ -113,6 +114,7 @@ def publish(
         **summary.metrics(len(results.rows)),
         "unjudged_rows": dict(unjudged),
     }
+    record_protocol(results.path)
     print(f"Metrics saved to: {merge_metrics(results.path.parent, 'open_ended', metrics)}")
 
 

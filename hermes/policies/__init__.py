@@ -21,7 +21,8 @@ from hermes.policies.two_speed_recall import TwoSpeedRecall
 from hermes.policies.uniform import Uniform
 from hermes.policies.uniform_frames import UniformFrames
 from hermes.policies.uniform_recent import UniformRecent
-from hermes.policy_parts.base import Guidance, Observer, Policy, Recall
+from hermes.policy_parts.base import Observer, Policy, Recall
+from hermes.policy_parts.guidance import Guidance
 from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {

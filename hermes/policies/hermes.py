@@ -13,7 +13,8 @@ from hermes.importance import blend, recency
 from hermes.layer_stack import LayerStack
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import top_rows
 from hermes.smoothing import aligned, smooth_across_layers, smoothing_matrix
 

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import scaled_ranks, top_after
 from hermes.policy_parts.state import PolicyState, check_names, frame_number
 

@@ -25,15 +25,14 @@ from torch import Tensor
 
 from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
-from hermes.policy_parts.base import Guidance, Policy
+from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.guidance import TEXTS, Guidance
 from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
 from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
 from hermes.policy_parts.state import PolicyState, check_names, frame_number, frame_numbers
-
-GUIDANCES = ("local", "mixed", "global", "template")
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class TwoSpeedOptions:
             check_share(name, getattr(self, name))
         for name in ("keyframe_frames", "num_slices"):
             check_count(name, getattr(self, name))
-        check_choice("guidance", self.guidance, GUIDANCES)
+        check_choice("guidance", self.guidance, tuple(TEXTS))
 
 
 class TwoSpeed(Policy):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -16,13 +16,10 @@ from hermes.config import MemoryConfig
 from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
+from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.options import NoOptions, read_options
 from hermes.policy_parts.state import PolicyState, check_names
 from hermes.positions import PositionRule
-
-Guidance = Literal["local", "mixed", "global", "template"]
-"""Names of the texts whose attention a layer may ask for. `template` is no question, only the
-chat tokens that start an assistant turn."""
 
 Observer = Callable[[int, Tensor, Tensor, float], None]
 """Called per layer with rotated queries (h, q, d), rotated keys (g, n + q, d) of everything up to

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 
 from video_qa.questions.benchmarks import DATASETS
@@ -46,7 +47,8 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
 
 
 def _names(text: str) -> list[str]:
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    """Between commas; those inside of brackets belong to a value: ``hermes:smoothing=[0,0,0]``."""
+    names = [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
     if not names:
         raise argparse.ArgumentTypeError("expected names with commas between them")
     return names

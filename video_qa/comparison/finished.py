@@ -52,11 +52,18 @@ class FinishedRun:
         return self.config.get("engine") or {}
 
     @property
+    def is_imported(self) -> bool:
+        """Made by other code, which said little about its protocol."""
+        return self.config.get("imported_from") is not None
+
+    @property
     def protocol(self) -> dict[str, Any]:
         """Everything that has to be the same for answers to be comparable."""
         settings = self.config["settings"]
         shared = {name: settings[name] for name in settings if name not in OWN_SETTINGS}
         facts = {name: self.engine.get(name) for name in ENGINE_FACTS}
+        if self.is_imported:
+            facts = {name: fact for name, fact in facts.items() if fact is not None}
         return {"dataset": self.config.get("dataset")} | shared | prefixed(facts)
 
 
@@ -90,7 +97,7 @@ def read_run(folder: Path, keys: Sequence[Key]) -> FinishedRun:
 
 
 def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
-    """Refuse runs that were not made alike.
+    """Refuse runs that were not made alike, as far as imported ones say how they were made.
 
     Raises:
         ComparisonError: names every setting that differs and which run has which value.
@@ -100,6 +107,8 @@ def check_same_protocol(runs: Iterable[FinishedRun]) -> None:
     for name in dict.fromkeys(name for run in runs for name in run.protocol):
         holders: dict[str, list[str]] = {}
         for run in runs:
+            if run.is_imported and name not in run.protocol:
+                continue
             holders.setdefault(repr(run.protocol.get(name)), []).append(str(run.folder))
         if len(holders) > 1:
             values = "; ".join(f"{value} in {', '.join(who)}" for value, who in holders.items())

@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 class Lane(HermesVQA):
     """One memory among several. Its failure costs its own rows of the video, not the others'."""
 
+    RECORDED = (*HermesVQA.RECORDED, "memory_bytes", "host_bytes")
     retention: RetentionLog | None = None
     """Set to have the states of the memory recorded while it watches."""
 
@@ -75,12 +76,7 @@ class Lane(HermesVQA):
             self.retention.observe(self.model, features, list(chunk.times_seconds))
 
     def _timing(self) -> dict[str, Any]:
-        described = self.model.describe()
-        return super()._timing() | {
-            "memory_bytes": described["memory_bytes"],
-            "host_bytes": described["host_bytes"],
-            "peak_bytes": self._peak_bytes,
-        }
+        return super()._timing() | {"peak_bytes": self._peak_bytes}
 
 
 class SharedWatch(BaseVQA):

@@ -78,6 +78,10 @@ class QuestionEntry(Checked):
     )
     task: Text | None = Field(default=None, description="Label under which accuracy is reported.")
     question_type: Text | None = Field(default=None, description="The same, where task is absent.")
+    required_ability: Characters | None = Field(
+        default=None,
+        description="Kind of memory that it needs (StreamingBench); accuracy is reported by it.",
+    )
 
     @field_validator("choices")
     @classmethod
@@ -110,6 +114,7 @@ class QuestionEntry(Checked):
             choices=None if self.choices is None else tuple(self.choices),
             end_time_seconds=self.end_time,
             task=self.task or self.question_type or video_task,
+            required_ability=self.required_ability or None,
         )
 
 

@@ -22,6 +22,8 @@ class Question:
     choices: tuple[str, ...] | None = None
     end_time_seconds: float | None = None
     task: str | None = None
+    required_ability: str | None = None
+    """StreamingBench: the kind of memory that is needed."""
 
     @property
     def reference_answer(self) -> str | None:

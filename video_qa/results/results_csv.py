@@ -27,7 +27,7 @@ COLUMNS = {
     OPEN_ENDED: ("video_id", "question", "answer", "pred_answer"),
 }
 # Written only when some row has a value, so that files without them look as they always did.
-OPTIONAL_COLUMNS = ("task", "duration_category", "video_path", "error")
+OPTIONAL_COLUMNS = ("task", "duration_category", "required_ability", "video_path", "error")
 
 
 def write_results_csv(
@@ -81,6 +81,7 @@ def _row(video: Video, question: Question, prediction: Prediction, kind: str) ->
         "pred_answer": prediction.prediction.replace("\n", ""),
         "task": question.task,
         "duration_category": video.duration_category,
+        "required_ability": question.required_ability,
         "error": prediction.error,
     }
     if kind == MULTIPLE_CHOICE and question.choices is not None:

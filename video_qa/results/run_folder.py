@@ -30,6 +30,7 @@ REPORTS = (
     "eval_results_ovo_forward.txt",
     "eval_results_videomme.txt",
     "eval_results_words.txt",
+    "eval_results_judge_free.txt",
     "submission.csv",
     "results.json",
 )

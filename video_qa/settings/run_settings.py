@@ -18,6 +18,7 @@ from typing import Any
 from hermes.config import PROFILES
 from hermes.policy_text import POLICY_NAMES
 from inference.models import MODELS
+from video_qa.settings.pixel_presets import PRESETS, pixels
 
 SAMPLINGS = ("timestamps", "released")
 LATE_QUESTIONS = ("error", "answer")
@@ -99,7 +100,8 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
         "an answer from the whole video",
     )
     add("--max_new_tokens", type=int, help="default: 16 for multiple choice, 256 for open ended")
-    add("--max_pixels", type=int, help="largest frame area the model sees (Qwen); default: its own")
+    caps = f"largest frame area the model sees (Qwen), or {', '.join(PRESETS)} (default: released)"
+    add("--max_pixels", type=pixels, help=caps)
     add("--chunk_frames", type=int, default=16, help="most frames encoded at once (default: 16)")
     add("--video_backend", choices=VIDEO_BACKENDS, default="pyav", help="video reader")
     add("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on the CPU")

@@ -92,11 +92,16 @@ def main(argv: list[str] | None = None) -> int:
     add("--num_frames", type=int, default=256, help="length of the stream (default: 256)")
     add("--height", type=int, default=360, help="of the frames in pixels (default: 360)")
     add("--width", type=int, default=640, help="of the frames in pixels (default: 640)")
+    add("--out", type=Path, help="file for the numbers, beside the terminal")
     options = parser.parse_args(argv)
     if options.device != "cpu" and not torch.cuda.is_available():
         print("error: torch sees no CUDA device; --device cpu --size tiny tries", file=sys.stderr)
         return 2
-    print(json.dumps({**vars(options), **measure(random_engine(options), options)}, indent=1))
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    text = json.dumps({**settings, **measure(random_engine(options), options)}, indent=1)
+    print(text)
+    if options.out:
+        options.out.write_text(text + "\n")
     return 0
 
 

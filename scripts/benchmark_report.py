@@ -16,7 +16,8 @@ _HEAD = """# Benchmarks
 
 Written by `scripts/bench_memory.py report` from `docs/benchmarks/*.json`; the command of each
 measurement stands beside it. Models are tiny and random: the figures are about the memory, the
-loop and the decoder of videos, not about a 7B model.
+loop and the decoder of videos, not about a 7B model. Nothing here has run on a GPU yet; there
+`scripts/bench_random.py` measures a Qwen3-VL of true size with random weights (`gpu_check.sh`).
 """
 
 

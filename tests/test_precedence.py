@@ -13,10 +13,12 @@ import torch
 from tiny import open_stream, random_frames, watch
 
 from hermes import POLICIES, PROFILES, MemoryConfig, configure, make_policy
+from hermes.policy_parts.guidance import QUESTIONS
 from hermes.precedence import LAYERS, layers_of, resolve
 from inference import llavaov_hermes, load_model
 from inference.checkpoints.registry import FAMILIES, family_of
 
+QUESTION = sorted({*QUESTIONS} - {"default"})[0]
 VALUES: dict[str, tuple[Any, Any]] = {
     "sensory_ratio": (0.2, 0.25),
     "long_term_ratio": (0.4, 0.5),
@@ -35,8 +37,8 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "reindex_margin": (7, 8),
     "position_limit": (64, 65),
     "use_history": (True, False),
-    "guidance_prompts": ("default", "describe"),
-    "frame_text": ("with_frame", "scored"),
+    "guidance_prompts": ("default", QUESTION),
+    "frame_text": ("scored", "dropped"),
     "outer_markers": (True, False),
     "chunk_frames": (3, 4),
     "seed": (5, 6),
@@ -49,7 +51,10 @@ CASES = [(name, *pair) for name, (a, b) in VALUES.items() for pair in ((a, b), (
 
 def test_the_table_knows_every_field():
     assert [*VALUES] == [name for name in FIELDS if name in VALUES]
-    assert set(FIELDS) - set(VALUES) == {"kv_size", "policy", "policy_options", "profile"}
+    assert set(FIELDS) - set(VALUES) == {
+        *("kv_size", "policy", "policy_options", "profile"),
+        "budget_weights",  # not for every policy
+    }
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))

@@ -58,9 +58,10 @@ def _run(base, policy: str, **named) -> dict:
 def _texts(engine) -> list[dict[int, tuple[int, int]]]:
     """Per layer: frame -> its picture and its text tokens."""
     memory, found = engine.memory, []
-    origin, used = memory.provenance, slice(memory.num_prefix, memory.num_tokens)
     for layer in range(memory.num_layers):
-        frames, is_text = origin.frame[layer, used], origin.patch[layer, used] == NO_PATCH
+        stack, index = memory.place_of(layer)
+        frames = stack.origin.frame[index, stack.visual]
+        is_text = stack.origin.patch[index, stack.visual] == NO_PATCH
         numbers = set(frames.tolist()) - {SUMMARY}
         found.append(
             {
@@ -139,6 +140,17 @@ def test_a_stream_is_saved_and_continued(load, policy, tmp_path):
         answers.append(ask(engine))
     assert answers[0] == answers[1]
     assert_same(contents(usual), contents(other))
+
+
+def test_bands_with_budgets_of_their_own(load):
+    seen = _run(load("qwen3"), "hermes", budget_weights=(1, 1.5, 2))
+    engine = seen["engine"]
+    held = {stack.num_visual for stack in engine.memory.stacks}
+    assert len(held) == 3 and held <= set(engine.policy.budgets)
+    for _, _, texts in seen["kept"]:
+        for layer in texts:
+            assert all(p > 0 and text == _text_of(frame) for frame, (p, text) in layer.items())
+    engine.memory.check_integrity(engine.max_positions)
 
 
 @pytest.mark.parametrize("frame_text", ["scored", "dropped"])

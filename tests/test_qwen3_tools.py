@@ -47,10 +47,10 @@ def test_the_runner_takes_it(folder: Path, tmp_path: Path) -> None:
     anno_path = videos_with(tmp_path, [[choice("a", 4), choice("b", 16)]])
     command = [f"--model={folder}", f"--anno_path={anno_path}", f"--save_dir={tmp_path / 'out'}"]
     command += ["--device=cpu", "--debug=false", "--max_new_tokens=2", f"--kv_size={4 * PATCH}"]
-    assert worker_main(command) == 0
+    assert worker_main([*command, "--policy=hermes:outer_markers=false"]) == 0
     assert all(row["error"] is None for row in rows(tmp_path / "out/1_0.jsonl"))
     described = json.loads((tmp_path / "out/1_0.engine.json").read_text())
-    assert described["outer_markers"] is True and described["frame_text"] == "with_frame"
+    assert described["outer_markers"] is False and described["frame_text"] == "with_frame"
     assert described["tokens_per_frame"] >= PATCH / 2, "stamps are counted in the horizon"
 
 

@@ -95,14 +95,15 @@ def _spoken_answer(turn: Turn) -> str:
 def prompts_hash(init_prompt: str, *others: str) -> str:
     """Twelve hex digits over every string a model reads besides questions; kept with results.
 
-    `others`: what a family reads between the frames and after them; empty texts do not count.
-
     Guidance counts with its default questions: what a memory asks instead is one of its settings,
     and its own `guidance_hash`.
+
+    Args:
+        others: what a family reads between the frames and after them; empty texts do not count.
     """
     strings = [*filter(None, others), init_prompt]
-    strings += [get_prompt("{}", mc=True), get_prompt("{}", mc=False), *_steered()]
-    return _hash(strings)
+    strings += [get_prompt("{}", mc=True), get_prompt("{}", mc=False)]
+    return _hash([*strings, *_steered()])
 
 
 def guidance_hash(prompts: str) -> str:

@@ -1,14 +1,12 @@
 """Qwen3-VL: every temporal patch stands between its time stamp and a closing mark; features of
 several depths of the vision tower enter the first decoder layers (DeepStack, arXiv 2406.04334).
-
-Prompt and positions are those of transformers' processor and model. No release of HERMES has this
-family; the paper's settings are 2 frames per second and 4,000 or 6,000 tokens per layer.
+Prompt and positions are transformers' own; no release of HERMES has this family.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +21,7 @@ from inference.vision.frames import PixelConfig, patchify, pixels, smart_size
 from inference.vision.visual_chunk import VisualChunk
 
 _TOKENS_PER_FRAME = 768
-"""Cap on the merged patches of a frame: the default of the publishers' own video loader, and of
-transformers' processor with `cap_pixels_per_frame`."""
+"""Cap on the merged patches of a frame: transformers' own with `cap_pixels_per_frame`."""
 
 
 class SteppedPositions(Positions3D):
@@ -32,9 +29,6 @@ class SteppedPositions(Positions3D):
     side. Gaps are closed axis by axis."""
 
     dtype = torch.int64
-
-    def __init__(self) -> None:
-        super().__init__(time_step=1)
 
     def grid(self, num_times: int, height: int, width: int) -> Placement:
         """Grids of one moment, one behind the other."""
@@ -52,7 +46,7 @@ class Qwen3VLHermes(AbstractHermes):
 
     def __init__(self, model: Any, *settings: Any, **options: Any) -> None:
         super().__init__(model, *settings, **options)
-        self._vision = Vision(model.model.visual)
+        self._vision = qwen_vision.QwenVision(model.model.visual, layout)
 
     @property
     def init_prompt(self) -> str:
@@ -76,63 +70,37 @@ class Qwen3VLHermes(AbstractHermes):
         """Depends on the frame size."""
 
     @torch.no_grad()
-    def get_video_features(self, frames: Tensor) -> tuple[list[Tensor], qwen_vision.Grid]:
-        """(f, H, W, 3) uint8 frames -> (q, e) merged features of the tower's end and of the depths
-        that it taps, and the grid (t, h, w) in patches."""
+    def see(self, frames: Tensor) -> VisualChunk:
+        """An odd chunk repeats its last frame, so that temporal patches are whole."""
         config = self.processor.pixels
         size = smart_size(frames.shape[1], frames.shape[2], config)
         rows, grid = patchify(pixels(frames, size, config, self.device), config)
-        output = self._vision.output(rows.to(self.dtype), grid)
+        output = self._vision(rows.to(self.dtype), grid)
         depths = [output.pooler_output, *output.deepstack_features]
-        return [depth.to(self.device) for depth in depths], grid
-
-    def see(self, frames: Tensor) -> VisualChunk:
-        """An odd chunk repeats its last frame, so that temporal patches are whole."""
-        (features, *added), (times, rows, columns) = self.get_video_features(frames)
-        config = self.processor.pixels
-        height, width = rows // config.merge_size, columns // config.merge_size
+        features, *added = (depth.to(self.device) for depth in depths)
+        height, width = (count // config.merge_size for count in grid[1:])
 
         def place(num_steps: int) -> Placement:
             return SteppedPositions().grid(num_steps, height, width)
 
-        step, size = config.temporal_patch_size, (height, width)
-        return VisualChunk(
-            features, place(times), place, step, height * width, size, added=tuple(added)
-        )
+        count, step, size = height * width, config.temporal_patch_size, (height, width)
+        return VisualChunk(features, place(grid[0]), place, step, count, size, added=tuple(added))
 
 
-class Layout(NamedTuple):
-    """What the tower needs to know about a grid of p patches, by the names it asks with."""
-
-    position_ids: Tensor
-    """(p, 2) on the device: row and column."""
-    interp_indices: Tensor
-    """(p, 4) on the device: entries of the table of learned positions."""
-    interp_weights: Tensor
-    """(p, 4) on the device."""
-    cu_seqlens: Tensor
-    """(times + 1,) in host memory."""
-
-
-class Vision(qwen_vision.QwenVision):
-    """The tower without waiting for the device."""
-
-    def _work_out(self, grid: qwen_vision.Grid, device: torch.device) -> Layout:
-        tower, host = self._visual, torch.tensor([grid])
-        indices, weights = vision_utils.get_vision_interpolation_indices_and_weights(
-            host,
-            tower.num_grid_per_side,
-            tower.interpolation_mode,
-            tower.interpolation_align_corners,
-            tower.spatial_merge_size,
-        )
-        places = vision_utils.get_vision_position_ids(host, tower.spatial_merge_size)
-        return Layout(
-            places.to(device),
-            indices.to(device),
-            weights.to(device),
-            vision_utils.get_vision_cu_seqlens(host),
-        )
+def layout(tower: Any, grid: qwen_vision.Grid, device: torch.device) -> qwen_vision.Layout:
+    """What the tower asks for about a grid of p patches: (p, 2) rows and columns, (p, 4) entries
+    of its table of learned positions and their weights, borders of the moments (on the host)."""
+    host, merge = torch.tensor([grid]), tower.spatial_merge_size
+    side, corners = tower.num_grid_per_side, tower.interpolation_align_corners
+    indices, weights = vision_utils.get_vision_interpolation_indices_and_weights(
+        host, side, tower.interpolation_mode, corners, merge
+    )
+    return {
+        "position_ids": vision_utils.get_vision_position_ids(host, merge).to(device),
+        "interp_indices": indices.to(device),
+        "interp_weights": weights.to(device),
+        "cu_seqlens": vision_utils.get_vision_cu_seqlens(host),
+    }
 
 
 class Unbatched(nn.Module):

@@ -7,7 +7,8 @@ Shapes: p patches, w windows of attention, q merged tokens, e embedding width.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,17 +21,25 @@ _NUM_LAYOUTS = 8
 """Whole chunks, the short ones before questions, and a change of frame size now and then."""
 
 
-class Layout(NamedTuple):
-    """What the tower needs to know about a grid, under the names by which it asks for it."""
+Layout = dict[str, Tensor]
+"""What a tower needs to know about a grid, under the names by which it asks for it."""
 
-    position_ids: Tensor
-    """(p, 2) on the device: row and column."""
-    window_index: Tensor
-    """(q,) on the device: order of the merged tokens by window."""
-    cu_seqlens: Tensor
-    """(times + 1,) in host memory, where their reader reads them."""
-    cu_window_seqlens: Tensor
-    """(w + 1,) in host memory."""
+
+def windowed(visual: Any, grid: Grid, device: torch.device) -> Layout:
+    """Layout of p patches in w windows for Qwen2.5-VL: `position_ids` (p, 2) row and column,
+    `window_index` (q,) order of the merged tokens; in host memory, where their reader reads them,
+    `cu_seqlens` (times + 1,) and `cu_window_seqlens` (w + 1,)."""
+    config, host = visual.config, torch.tensor([grid])
+    merge = config.spatial_merge_size
+    window_index, cu_window_seqlens = vision_utils.get_vision_window_index(
+        host, merge, config.window_size, config.patch_size
+    )
+    return {
+        "position_ids": vision_utils.get_vision_position_ids(host, merge).to(device),
+        "window_index": window_index.to(device),
+        "cu_seqlens": vision_utils.get_vision_cu_seqlens(host),
+        "cu_window_seqlens": cu_window_seqlens,
+    }
 
 
 class QwenVision:
@@ -40,39 +49,23 @@ class QwenVision:
     GPU the host waits a dozen times.
     """
 
-    def __init__(self, visual: Any) -> None:
-        self._visual = visual
-        self._layouts: OrderedDict[Grid, Any] = OrderedDict()
+    def __init__(
+        self, visual: Any, work_out: Callable[[Any, Grid, torch.device], Layout] = windowed
+    ) -> None:
+        self._visual, self._work_out = visual, work_out
+        self._layouts: OrderedDict[Grid, Layout] = OrderedDict()
 
-    def __call__(self, rows: Tensor, grid: Grid) -> Tensor:
-        """(p, row width) pixels -> (q, e) merged features."""
-        merged: Tensor = self.output(rows, grid).pooler_output
-        return merged
-
-    def output(self, rows: Tensor, grid: Grid) -> Any:
-        """All that the tower gives for (p, row width) pixels."""
+    def __call__(self, rows: Tensor, grid: Grid) -> Any:
+        """All that the tower gives for (p, row width) pixels; (q, e) merged in `pooler_output`."""
         return self._visual(rows, torch.tensor([grid]), **self._layout(grid, rows.device))
 
-    def _layout(self, grid: Grid, device: torch.device) -> dict[str, Tensor]:
+    def _layout(self, grid: Grid, device: torch.device) -> Layout:
         if grid not in self._layouts:
-            self._layouts[grid] = self._work_out(grid, device)
+            self._layouts[grid] = self._work_out(self._visual, grid, device)
         self._layouts.move_to_end(grid)
         while len(self._layouts) > _NUM_LAYOUTS:
             self._layouts.popitem(last=False)
-        return self._layouts[grid]._asdict()
-
-    def _work_out(self, grid: Grid, device: torch.device) -> Any:
-        config, host = self._visual.config, torch.tensor([grid])
-        merge = config.spatial_merge_size
-        window_index, cu_window_seqlens = vision_utils.get_vision_window_index(
-            host, merge, config.window_size, config.patch_size
-        )
-        return Layout(
-            vision_utils.get_vision_position_ids(host, merge).to(device),
-            window_index.to(device),
-            vision_utils.get_vision_cu_seqlens(host),
-            cu_window_seqlens,
-        )
+        return dict(self._layouts[grid])
 
 
 class PatchLinear(nn.Module):

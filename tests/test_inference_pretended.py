@@ -130,3 +130,14 @@ def test_a_head_on_the_first_device(base):
         finally:
             move(engine.model.lm_head, "cuda:1")  # the copy serves other tests
     assert seen.answers == expected.answers
+
+
+def test_rotations_that_come_from_another_device(base):
+    """As accelerate's hooks make them: a module computes, and answers, where its weights are."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        own = engine.decoder.rotary
+        engine.decoder.rotary = lambda like, index: [t.to("cuda:1") for t in own(like, index)]
+        seen = run_stream(engine)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)

@@ -54,7 +54,6 @@ def test_the_table_knows_every_field():
     assert [*VALUES] == [name for name in FIELDS if name in VALUES]
     assert set(FIELDS) - set(VALUES) == {
         *("kv_size", "policy", "policy_options", "profile"),
-        "budget_weights",  # not for every policy
     }
 
 

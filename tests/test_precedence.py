@@ -30,7 +30,6 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "long_term_decay": (1.0, 2.0),
     "smoothing": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
     "budget_weights": ((2.0, 2.0, 2.0), (3.0, 3.0, 3.0)),
-    "budget_weights": ((2.0, 2.0, 2.0), (3.0, 3.0, 3.0)),
     "min_max_epsilon": (1e-3, 1e-2),
     "summary": ("weighted", "none"),
     "probe": ("embedding", "exact"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inference import AbstractHermes
-from inference.processor import Processor
+from inference.checkpoints.processor import Processor
 
 
 class EndlessProcessor(Processor):

@@ -11,7 +11,7 @@ import torch
 from efficiency.counts import Counts, count_steps, parts_of, take_chunk
 from efficiency.paths import Path
 from efficiency.spans import Spans, quantiles
-from inference.timing import Stopwatch
+from inference.answers.timing import Stopwatch
 
 
 class ChunkParts(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from efficiency.models.words import FILLER
-from inference.processor import Processor
+from inference.checkpoints.processor import Processor
 
 
 def question_of(processor: Processor, num_tokens: int) -> str:

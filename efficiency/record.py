@@ -11,7 +11,7 @@ from efficiency.lane import Lane
 from efficiency.roofline import Ceilings, Work
 from efficiency.work import StreamWork
 from inference import AbstractHermes
-from inference.prompts import guidance_texts
+from inference.answers.prompts import guidance_texts
 
 OURS = "ours"
 

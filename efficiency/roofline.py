@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from inference.timing import Stopwatch
+from inference.answers.timing import Stopwatch
 
 
 @dataclass(frozen=True)

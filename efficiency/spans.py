@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from efficiency.operators import Operators
-from inference.timing import Stopwatch
+from inference.answers.timing import Stopwatch
 
 
 class Spans:

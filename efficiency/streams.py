@@ -11,8 +11,8 @@ from efficiency.paths import Path
 from efficiency.question import question_of
 from efficiency.spans import Spans
 from inference import AbstractHermes
-from inference.timing import Stopwatch
-from inference.visual_chunk import VisualChunk
+from inference.answers.timing import Stopwatch
+from inference.vision.visual_chunk import VisualChunk
 
 MAX_FILLING_CHUNKS = 512
 

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from efficiency.roofline import Work
 from inference import AbstractHermes
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 class StreamWork:

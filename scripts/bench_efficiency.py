@@ -40,8 +40,8 @@ from efficiency.table import tables
 from efficiency.work import vision_work
 from hermes.policy_text import with_policy_text
 from inference import AbstractHermes, load_model
+from inference.checkpoints.loading import resolve_device
 from inference.errors import ModelLoadError
-from inference.loading import resolve_device
 from scripts.benchmark_report import RESULTS, write_report
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 

@@ -43,9 +43,7 @@ def _gpu_note(records: dict[str, Any]) -> str:
             "",
         ]
         lines += ["    bash scripts/gpu_check.sh --part bench", ""]
-        lines += [
-            "measures LLaVA-OneVision-7B and Qwen2.5-VL-7B of random weights within ten minutes."
-        ]
+        lines += ["measures LLaVA-OneVision-7B, Qwen2.5-VL-7B and Qwen3-VL-8B of random weights."]
     if not measured:
         lines += ["", "`scripts/bench_efficiency.py` has not been run for this page yet."]
     elif len(lines) > 2:

@@ -40,11 +40,13 @@ REQUIRED = {
 IMPORTS = "hermes, inference, video_qa.nanostream.write, video_qa.run_infer, video_qa.compare"
 IMPORTS += ", video_qa.hermes_vqa, video_qa.inspect_memory"
 STREAM_TESTS = ["tests/test_gpu_streams.py", "tests/test_inference_device.py"]
+STREAM_TESTS += ["tests/test_qwen3_gpu.py"]
 CONTRACT_TESTS = [
     f"tests/test_{name}.py"
     for name in (
         *("hermes_contracts", "policies_contracts", "inference_answering", "inference_chunks"),
         *("inference_stream_file", "oracle_full_budget", "oracle_masking", "oracle_reindex"),
+        *("qwen3_forward", "qwen3_oracles", "qwen3_policies"),
     )
 ]
 NANO_TESTS = ["tests/test_nano_answers.py"]
@@ -59,7 +61,7 @@ BENCH_OPTIONS = "--dtype float16 --kv_size 6000 --frames 64,256,512 --questions 
 
 GROUPS = {
     "tests": ["imports", "cpu_suite", "streams", *PRECISIONS, "nano", "demo"],
-    "bench": list(BENCHES),
+    "bench": [*BENCHES, "true_size"],
 }
 """Value of --part -> its parts."""
 
@@ -83,6 +85,7 @@ class Check:
             "streams": lambda: self.tests(STREAM_TESTS, self.gpu),
             **{dtype: self._contracts(dtype) for dtype in PRECISIONS},
             "nano": lambda: self.tests(NANO_TESTS, self.gpu),
+            "true_size": self.true_size,
             "demo": self.demo,
             **{name: partial(self.bench, name) for name in BENCHES},
         }
@@ -110,6 +113,16 @@ class Check:
 
     def _contracts(self, dtype: str) -> Callable[[], dict[str, Any]]:
         return lambda: self.tests(CONTRACT_TESTS, {**self.gpu, "HERMES_TEST_DTYPE": dtype})
+
+    def true_size(self) -> dict[str, Any]:
+        """Speed and memory of a Qwen3-VL-8B with random weights; a tiny one on the CPU."""
+        command = [sys.executable, "scripts/bench_random.py", "--device", self.options.device]
+        if self.options.device == "cpu":
+            command += ["--size", "tiny", "--dtype", "float32", "--num_frames", "32"]
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "numbers.json"
+            result = run_command([*command, "--out", str(out)], self._left(), {})
+            return result | (json.loads(out.read_text()) if out.is_file() else {})
 
     def demo(self) -> dict[str, Any]:
         """Two memories on hermes-nano, both kinds of questions, on frames that were never coded."""

@@ -35,7 +35,7 @@ TESTS = (
 COPIED = (*PACKAGES, "video", "video_qa", "eval", "scripts", "tests")
 COPIED += ("docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
-    "inference/loading.py": "loads real weights onto real devices",
+    "inference/checkpoints/loading.py": "loads real weights onto real devices",
 }
 
 

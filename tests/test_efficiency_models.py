@@ -10,9 +10,9 @@ import torch
 from efficiency.models.random_model import build, num_parameters, random_engine, shape_of
 from efficiency.models.shapes import SHAPES
 from efficiency.question import question_of
-from inference.models import MODELS
-from inference.prompts import guidance_texts
-from inference.registry import FAMILIES
+from inference.answers.prompts import guidance_texts
+from inference.checkpoints.models import MODELS
+from inference.checkpoints.registry import FAMILIES
 from reproduction import checkpoint_sizes
 
 

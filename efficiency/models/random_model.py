@@ -12,8 +12,8 @@ from efficiency.models.shapes import SHAPES, Shape
 from efficiency.models.words import word_tokenizer
 from hermes import configure
 from inference import AbstractHermes
-from inference.processor import Processor
-from inference.registry import FAMILIES
+from inference.checkpoints.processor import Processor
+from inference.checkpoints.registry import FAMILIES, family_of
 
 
 def shape_of(key: str) -> Shape:
@@ -79,7 +79,7 @@ def random_engine(
         raise ValueError(
             f"no engine serves {shape.model_type!r} models; known: {', '.join(FAMILIES)}"
         )
-    family = FAMILIES[shape.model_type]
+    family = family_of(shape.model_type)
     model = build(shape, device, dtype)
     family.prepare(model)
     processor = Processor(word_tokenizer(), family.pixel_config({}, model.config, None))

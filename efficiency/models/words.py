@@ -7,7 +7,7 @@ import re
 import transformers
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
-from inference.prompts import guidance_texts
+from inference.answers.prompts import guidance_texts
 
 _PIECES = r" ?\w+| ?[^\w\s]|\s+"
 _SPECIAL = ("<unk>", "<|im_end|>", "<|im_start|>")

@@ -16,7 +16,7 @@ from transformers import DynamicCache
 
 from efficiency.paths.path import Answered, Path
 from hermes.positions import Placement
-from inference.timing import Stopwatch
+from inference.answers.timing import Stopwatch
 
 
 class CachePath(Path):
@@ -35,8 +35,24 @@ class CachePath(Path):
         """Positions start again at zero."""
 
     @abstractmethod
-    def feed(self, embeddings: Tensor, placement: Placement) -> Tensor:
-        """Read (q, e) into the cache; (q, e) normalised hidden states."""
+    def feed(
+        self, embeddings: Tensor, placement: Placement, added: Sequence[Tensor] = ()
+    ) -> Tensor:
+        """Read (q, e) into the cache; (q, e) normalised hidden states.
+
+        Args:
+            added: (q, e) each, behind the first layers; `VisualChunk.added`.
+        """
+
+    def forward(self, embeddings: Tensor, added: Sequence[Tensor], **given: Any) -> Tensor:
+        """transformers' own."""
+        if added:
+            everywhere = torch.ones(1, len(embeddings), dtype=torch.bool, device=self.device)
+            given |= {"visual_pos_masks": everywhere, "deepstack_visual_embeds": list(added)}
+        output = self.engine.language_model(
+            inputs_embeds=embeddings[None], past_key_values=self.cache, use_cache=True, **given
+        )
+        return output.last_hidden_state[0]
 
     @abstractmethod
     def chooser(self) -> Callable[[Tensor], int]:

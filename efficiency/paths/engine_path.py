@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efficiency.paths.path import Answered, Path
 from efficiency.spans import Spans
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 class EnginePath(Path):

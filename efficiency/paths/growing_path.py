@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -11,8 +11,8 @@ from torch import Tensor
 from efficiency.paths.cache_path import CachePath
 from efficiency.spans import Spans
 from hermes.positions import Placement
-from inference.sampler import Sampler
-from inference.visual_chunk import VisualChunk
+from inference.answers.sampler import Sampler
+from inference.vision.visual_chunk import VisualChunk
 
 
 class GrowingPath(CachePath):
@@ -26,22 +26,19 @@ class GrowingPath(CachePath):
         self._next: float = 0
 
     @torch.no_grad()
-    def feed(self, embeddings: Tensor, placement: Placement) -> Tensor:
+    def feed(
+        self, embeddings: Tensor, placement: Placement, added: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Positions are handed to the model."""
         positions = placement.offsets.to(self.device) + self._next
         index = positions if len(positions) == 1 else positions[:, None]
-        output = self.engine.language_model(
-            inputs_embeds=embeddings[None],
-            position_ids=index,
-            past_key_values=self.cache,
-            use_cache=True,
-        )
+        hidden = self.forward(embeddings, added, position_ids=index)
         self._next += placement.advance
-        return output.last_hidden_state[0]
+        return hidden
 
     def read(self, chunk: VisualChunk, frames: Any, spans: Spans) -> None:
         """Beyond the model's position range too: the arithmetic is the same."""
-        self.feed(chunk.features, chunk.placement)
+        self.feed(chunk.features, chunk.placement, chunk.added)
 
     def make_room(self, spans: Spans) -> None:
         """There is always room, until the device is full."""

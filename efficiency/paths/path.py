@@ -11,7 +11,7 @@ from torch import Tensor
 
 from efficiency.spans import Spans
 from inference import AbstractHermes
-from inference.visual_chunk import VisualChunk
+from inference.vision.visual_chunk import VisualChunk
 
 
 class Answered(NamedTuple):

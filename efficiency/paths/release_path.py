@@ -11,7 +11,7 @@ Faster than the release in one point: vision is the engine's. Shapes: a position
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, ClassVar
@@ -24,8 +24,8 @@ from efficiency.paths.release_scoring import layer_scores, text_attention, turn
 from efficiency.spans import Spans
 from hermes.layout import Band, MemoryLayout
 from hermes.positions import Placement
-from inference.prompts import guidance_texts
-from inference.visual_chunk import VisualChunk
+from inference.answers.prompts import guidance_texts
+from inference.vision.visual_chunk import VisualChunk
 
 _PENALTY = 1.1
 
@@ -50,16 +50,16 @@ class ReleasePath(CachePath):
         return held.max().item() + 1 if held.numel() else 0
 
     @torch.no_grad()
-    def feed(self, embeddings: Tensor, placement: Placement) -> Tensor:
+    def feed(
+        self, embeddings: Tensor, placement: Placement, added: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Rotations layer by layer."""
         offsets = placement.offsets.to(self.device)
         new = [offsets + self._next(index) for index in range(len(self.positions))]
         with self._own_rotations(new):
-            output = self.engine.language_model(
-                inputs_embeds=embeddings[None], past_key_values=self.cache, use_cache=True
-            )
+            hidden = self.forward(embeddings, added)
         self.positions = [torch.cat(pair, dim=1) for pair in zip(self.positions, new, strict=True)]
-        return output.last_hidden_state[0]
+        return hidden
 
     @contextmanager
     def _own_rotations(self, positions: list[Tensor]) -> Iterator[None]:
@@ -86,7 +86,7 @@ class ReleasePath(CachePath):
     @torch.no_grad()
     def read(self, chunk: VisualChunk, frames: Any, spans: Spans) -> None:
         """With logits that nobody looks at, once in the model's dtype and once in fp32."""
-        hidden = self.feed(chunk.features, chunk.placement)
+        hidden = self.feed(chunk.features, chunk.placement, chunk.added)
         with spans.part("logits"):
             self.engine.model.lm_head(hidden).float()
 

@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 
 OLDEST := .venv-oldest
 OLDEST_PY := $(OLDEST)/bin/python
-OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* inference_features inference_loading \
+OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* qwen3_forward qwen3_oracles inference_features inference_loading \
                 runner_engine runner_infer runner_storage video_files compare_report compare_pages eval_open_ended
 
 .PHONY: demo test test-oldest test-pretended lint format bench clean

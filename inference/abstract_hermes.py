@@ -272,12 +272,13 @@ class AbstractHermes(ReleasedNames, ABC):
         if frames is None or len(frames) == 0:
             return
         self._answering.refuse_interruption()
-        if self._memory is None and self.tokens_per_step() is None:
-            seen = seen or self.encode_features(frames)  # so that the buffers hold such a chunk
-            self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
-        if not self.memory.num_prefix:
-            self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
+        with self.naming_remedies(f"watching {len(frames)} frames"):
+            if self._memory is None and self.tokens_per_step() is None:
+                seen = seen or self.encode_features(frames)  # so that the buffers hold such a chunk
+                self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
+            if not self.memory.num_prefix:
+                self.encode_init_prompt()
         self.predict_and_compress()
         if times_seconds is None:
             numbers = torch.arange(first, first + len(frames), dtype=torch.float64)

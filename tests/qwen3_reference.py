@@ -103,7 +103,10 @@ def chunk_piece(engine: Any, frames: np.ndarray, first: int) -> Piece:
     seen = engine.model.model.get_video_features(rows.to(engine.dtype), grid)
     embeddings = engine.model.get_input_embeddings()(ids.to(engine.device)).detach().clone()
     embeddings[is_picture.to(engine.device)] = seen.pooler_output[0]
-    depths = [depth[0] for depth in seen.deepstack_features]
+    depths = [  # transformers 5.17 does not part them by videos
+        depth if isinstance(depth, Tensor) and depth.dim() == 2 else depth[0]
+        for depth in seen.deepstack_features
+    ]
     return Piece(embeddings, is_picture, depths, _offsets(is_picture.tolist()))
 
 

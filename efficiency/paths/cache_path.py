@@ -17,6 +17,7 @@ from transformers import DynamicCache
 from efficiency.paths.path import Answered, Path
 from hermes.positions import Placement
 from inference.answers.timing import Stopwatch
+from inference.vision.visual_chunk import VisualChunk
 
 
 class CachePath(Path):
@@ -25,6 +26,7 @@ class CachePath(Path):
     def restart(self) -> None:
         """A new cache, the prompt in it."""
         self.cache = DynamicCache()
+        self._num_frames = 0
         self.forget_positions()
         prompt = self.engine.processor.encode(self.engine.init_prompt)
         self.feed(self.engine.embed(prompt), self._text(len(prompt)))
@@ -43,6 +45,14 @@ class CachePath(Path):
         Args:
             added: (q, e) each, behind the first layers; `VisualChunk.added`.
         """
+
+    def feed_chunk(self, chunk: VisualChunk, frames: Any) -> Tensor:
+        """With the texts of its steps, for families that set them around frames."""
+        fps, first = self.engine.sample_fps, self._num_frames
+        times = [number / fps for number in range(first, first + len(frames))]
+        self._num_frames += len(frames)
+        chunk = self.engine.with_text(chunk, chunk.moments(len(frames), times))
+        return self.feed(chunk.features, chunk.placement, chunk.added)
 
     def forward(self, embeddings: Tensor, added: Sequence[Tensor], **given: Any) -> Tensor:
         """transformers' own."""

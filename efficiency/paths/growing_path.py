@@ -38,7 +38,7 @@ class GrowingPath(CachePath):
 
     def read(self, chunk: VisualChunk, frames: Any, spans: Spans) -> None:
         """Beyond the model's position range too: the arithmetic is the same."""
-        self.feed(chunk.features, chunk.placement, chunk.added)
+        self.feed_chunk(chunk, frames)
 
     def make_room(self, spans: Spans) -> None:
         """There is always room, until the device is full."""

@@ -86,7 +86,7 @@ class ReleasePath(CachePath):
     @torch.no_grad()
     def read(self, chunk: VisualChunk, frames: Any, spans: Spans) -> None:
         """With logits that nobody looks at, once in the model's dtype and once in fp32."""
-        hidden = self.feed(chunk.features, chunk.placement, chunk.added)
+        hidden = self.feed_chunk(chunk, frames)
         with spans.part("logits"):
             self.engine.model.lm_head(hidden).float()
 

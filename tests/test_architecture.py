@@ -16,6 +16,7 @@ MAY_IMPORT_OF_OURS = {
     "hermes": set(),
     "inference": {"hermes"},
     "video": set(),
+    "efficiency": {"hermes", "inference"},
     "video_qa": {"hermes", "inference", "video"},
     "eval": set(),
     "hermes_cli": {"hermes", "inference", "video", "video_qa", "eval"},

@@ -11,7 +11,7 @@ OLDEST_PY := $(OLDEST)/bin/python
 OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* qwen3_forward qwen3_oracles inference_features inference_loading \
                 runner_engine runner_infer runner_storage video_files compare_report compare_pages eval_open_ended
 
-DEVICE_TESTS := tests/test_inference_pretended.py tests/test_qwen3_pretended.py
+DEVICE_TESTS := $(addprefix tests/test_,$(addsuffix .py,inference_pretended qwen3_pretended efficiency_pretended))
 
 .PHONY: demo test test-devices test-oldest test-pretended lint format bench clean
 

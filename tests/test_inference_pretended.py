@@ -15,6 +15,7 @@ from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.policies import POLICIES
+from inference import llavaov_hermes
 from inference.saved.stream_file import load_stream, save_stream
 
 RECORD = Path(__file__).parent.parent / "docs" / "benchmarks" / "devices.json"
@@ -138,6 +139,23 @@ def test_rotations_that_come_from_another_device(base):
     with stream_on_pretended(base, 2) as (engine, _):
         own = engine.decoder.rotary
         engine.decoder.rotary = lambda like, index: [t.to("cuda:1") for t in own(like, index)]
+        seen = run_stream(engine)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)
+
+
+def test_features_that_come_from_another_device(base, monkeypatch):
+    """The tower may lie anywhere, too."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        if engine.family == "llava":
+            own = llavaov_hermes.frame_features
+            monkeypatch.setattr(
+                llavaov_hermes, "frame_features", lambda *given: own(*given).to("cuda:1")
+            )
+        else:
+            tower = engine._vision
+            engine._vision = lambda *given: tower(*given).to("cuda:1")
         seen = run_stream(engine)
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)

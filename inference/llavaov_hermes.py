@@ -44,7 +44,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         config = self.processor.pixels
         assert config.size is not None
         images = pixels(frames, config.size, config, self.device).to(self.dtype)
-        return frame_features(self.model.model, images).flatten(0, 1).to(self.device)
+        return frame_features(self.model.model, images).flatten(0, 1)
 
     def see(self, frames: Tensor) -> VisualChunk:
         """Frames one after the other, each a run of tokens."""

@@ -46,7 +46,7 @@ class QwenVLHermes(AbstractHermes):
         config = self.processor.pixels
         size = smart_size(frames.shape[1], frames.shape[2], config)
         rows, grid = patchify(pixels(frames, size, config, self.device), config)
-        return self._vision(rows.to(self.dtype), grid).pooler_output.to(self.device), grid
+        return self._vision(rows.to(self.dtype), grid).pooler_output, grid
 
     def see(self, frames: Tensor) -> VisualChunk:
         """An odd chunk repeats its last frame, so that pairs are whole."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -155,7 +156,9 @@ def test_features_that_come_from_another_device(base, monkeypatch):
             )
         else:
             tower = engine._vision
-            engine._vision = lambda *given: tower(*given).to("cuda:1")
+            engine._vision = lambda *given: SimpleNamespace(
+                pooler_output=tower(*given).pooler_output.to("cuda:1")
+            )
         seen = run_stream(engine)
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)

@@ -1,4 +1,5 @@
 # make demo | make test | make lint   - each creates .venv on first use
+# make test-devices                   - every memory's stream on GPUs that do not exist
 # make test-oldest                    - the same project on the oldest versions it declares
 PYTHON ?= python3
 VENV   ?= .venv
@@ -7,10 +8,12 @@ STAMP  := $(VENV)/.installed
 
 OLDEST := .venv-oldest
 OLDEST_PY := $(OLDEST)/bin/python
-OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* inference_features inference_loading \
+OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* qwen3_forward qwen3_oracles inference_features inference_loading \
                 runner_engine runner_infer runner_storage video_files compare_report compare_pages eval_open_ended
 
-.PHONY: demo test test-oldest test-pretended lint format bench clean
+DEVICE_TESTS := $(addprefix tests/test_,$(addsuffix .py,inference_pretended qwen3_pretended efficiency_pretended))
+
+.PHONY: demo test test-devices test-oldest test-pretended lint format bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -24,7 +27,12 @@ demo: $(STAMP)
 	$(PY) scripts/demo.py
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile $(DEVICE_TESTS:%=--ignore=%)
+
+# Each memory and family on one and on two pretended GPUs: the CPU's stream bit for bit, and as many
+# waits and copies as docs/benchmarks.md says (tests/pretended_device.py).
+test-devices: $(STAMP)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto $(DEVICE_TESTS)
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \

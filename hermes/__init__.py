@@ -18,7 +18,6 @@ from hermes.imports import lazy_names, require_ours
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hermes.checked_file import SnapshotError as SnapshotError
     from hermes.compression import Compression as Compression
     from hermes.compression import ContextLimitError as ContextLimitError
     from hermes.compression import compress as compress
@@ -27,23 +26,24 @@ if TYPE_CHECKING:
     from hermes.config import MemoryConfig as MemoryConfig
     from hermes.configuration import FamilyConstants as FamilyConstants
     from hermes.configuration import configure as configure
-    from hermes.integrity import MemoryIntegrityError as MemoryIntegrityError
     from hermes.layout import Band as Band
     from hermes.layout import MemoryLayout as MemoryLayout
     from hermes.memory import StreamMemory as StreamMemory
     from hermes.policies import POLICIES as POLICIES
     from hermes.policies import Policy as Policy
     from hermes.policies import make_policy as make_policy
+    from hermes.saved.checked_file import SnapshotError as SnapshotError
+    from hermes.store.integrity import MemoryIntegrityError as MemoryIntegrityError
     from inference.face.stream import Stream
 
 __version__ = "0.1.0"
 
 NAMES_OF = {
-    "checked_file": ("SnapshotError",),
+    "saved.checked_file": ("SnapshotError",),
     "compression": ("Compression", "ContextLimitError", "compress", "ensure_positions"),
     "config": ("PROFILES", "MemoryConfig"),
     "configuration": ("FamilyConstants", "configure"),
-    "integrity": ("MemoryIntegrityError",),
+    "store.integrity": ("MemoryIntegrityError",),
     "layout": ("Band", "MemoryLayout"),
     "memory": ("StreamMemory",),
     "policies": ("POLICIES", "Policy", "make_policy"),

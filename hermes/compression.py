@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory, fold_evicted
 from hermes.policy_parts.base import Policy
+from hermes.policy_parts.frame_text import pictures_attention, settle_text
 from hermes.policy_parts.guidance import Guidance
 from hermes.positions import PositionRule
+from hermes.store.layer_stack import LayerStack
 
 AttentionOf = Callable[[dict[int, Guidance]], Sequence[Tensor | None]]
 """Layer -> guidance text  to  per stack (l, n) attention, as `Policy.choose` takes it; supplied by
@@ -59,7 +60,7 @@ def compress(
     wanted = {layer: text for layer in range(memory.num_layers) if (text := policy.guidance(layer))}
     before = memory.num_renumberings
     attention = attention_of(wanted)
-    kept = policy.choose(memory, attention)
+    kept, attention = choose(memory, policy, attention)
     folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
@@ -67,12 +68,28 @@ def compress(
         for stack, layers, rows in zip(memory.stacks, folding, kept, strict=True)
     ]
     policy.evicting(memory, attention, kept)
+    if config.frame_text == "dropped":
+        memory.ledger.forget_text()
     memory.keep(kept, summaries, renumber)
     return Compression(
         entered=True,
         kept=rows_per_layer(folding, kept),
         renumbered=memory.num_renumberings > before,
     )
+
+
+def choose(
+    memory: StreamMemory, policy: Policy, attention: Sequence[Tensor | None]
+) -> tuple[list[Tensor], Sequence[Tensor | None]]:
+    """What stays, text of frames as `MemoryConfig.frame_text` says, and the attention that it was
+    chosen by; both as in `Policy.choose`."""
+    if not memory.has_frame_text or policy.config.frame_text == "scored":
+        return policy.choose(memory, attention), attention
+    stacks = memory.stacks
+    attention = [pictures_attention(*pair) for pair in zip(stacks, attention, strict=True)]
+    kept = policy.choose(memory, attention)
+    preferences = policy.preferences(memory, attention)
+    return settle_text(policy, stacks, kept, preferences), attention
 
 
 def stacked_attention(attention: Mapping[int, Tensor], stack: LayerStack) -> Tensor | None:

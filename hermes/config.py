@@ -16,6 +16,7 @@ from hermes.policy_parts.guidance import QUESTIONS
 PROBES = ("embedding", "exact")
 REINDEX_MODES = ("lazy", "eager")
 SUMMARIES = ("mean", "weighted", "none")
+FRAME_TEXTS = ("with_frame", "scored", "dropped")
 
 
 _LENGTHS = {
@@ -84,6 +85,16 @@ class MemoryConfig:
     guidance_prompts: str = "default"
     """What the guidance texts ask: a key of `hermes.policy_parts.guidance.QUESTIONS`."""
 
+    frame_text: str = "with_frame"
+    """What becomes of text that belongs to a frame, such as its time stamp; it counts in the budget
+    whichever of `FRAME_TEXTS` it is. `with_frame`: in each layer it stays as long as one token of
+    its frame does. `scored`: each token stays or leaves as the policy says, which may look at
+    pictures alone. `dropped`: it leaves at the first pruning. No effect on families without
+    such text."""
+    outer_markers: bool = True
+    """Whether the marks that a family's chat template sets around a whole video are read, as from
+    transformers 5.10 on; False leaves them out, as before. No effect on other families."""
+
     chunk_frames: int = 16
     """Frames per unit of ingest; sizes the buffers."""
     seed: int = 2024
@@ -114,6 +125,9 @@ class MemoryConfig:
         _check_choice("probe", self.probe, PROBES)
         _check_choice("reindex", self.reindex, REINDEX_MODES)
         _check_choice("summary", self.summary, SUMMARIES)
+        _check_choice("frame_text", self.frame_text, FRAME_TEXTS)
+        if not isinstance(self.outer_markers, bool):
+            raise ValueError(f"outer_markers must be True or False, got {self.outer_markers!r}")
         _check_choice("guidance_prompts", self.guidance_prompts, tuple(QUESTIONS))
         for name, length in _LENGTHS.items():
             _check_length(name, getattr(self, name), length)

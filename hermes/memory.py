@@ -7,22 +7,22 @@ width, a position axes (1 for RoPE, 3 for M-RoPE).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from hermes.integrity import check_integrity
-from hermes.layer_stack import LayerStack, LayerView
 from hermes.positions import Placement, Renumber
-from hermes.provenance import Provenance, ProvenanceView, joined
 from hermes.rotation import Angles
-from hermes.snapshot import load, save
-from hermes.summary import Summary, fold
+from hermes.scores.summary import Summary, fold
+from hermes.store.integrity import check_integrity
+from hermes.store.layer_stack import LayerStack, LayerView
+from hermes.store.ledger import Ledger
+from hermes.store.provenance import Provenance, ProvenanceView, joined
+from hermes.store.shared_store import Place
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class Mark(NamedTuple):
     next_positions: list[Tensor]
     """Per stack, as the number of tokens."""
     position_bound: float
+    num_frames: int
+    """In the ledger."""
 
 
 class StreamMemory:
@@ -63,6 +65,7 @@ class StreamMemory:
         angles: Angles,
         num_axes: int = 1,
         position_dtype: torch.dtype = torch.int64,
+        place: Place | None = None,
     ) -> None:
         """Allocate.
 
@@ -70,11 +73,20 @@ class StreamMemory:
             devices: one per layer; each layer's tokens live on its layer's device.
             capacity: tokens per layer, text included; one for all layers or one for each.
             angles: (a, n) positions -> cos, sin (n, d) on the positions' device.
+            place: in buffers that other streams share; None for buffers of its own.
         """
         sizes = [capacity] * len(devices) if isinstance(capacity, int) else capacity
         self.stacks = [
             LayerStack(
-                layers, num_kv_heads, head_dim, size, dtype, device, num_axes, position_dtype
+                layers,
+                num_kv_heads,
+                head_dim,
+                size,
+                dtype,
+                device,
+                num_axes,
+                position_dtype,
+                place,
             )
             for layers, (device, size) in _runs(list(zip(devices, sizes, strict=True)))
         ]
@@ -85,6 +97,9 @@ class StreamMemory:
         """How often positions were renumbered, over the life of the stream."""
         self.filled_late = False
         """True where the tokens of a layer are filled in just before it reads them."""
+        self.has_frame_text = False
+        """Whether text that belongs to frames has been read."""
+        self.ledger = Ledger()
         self._angles = angles
         self._places = [
             (stack, index) for stack in self.stacks for index in range(len(stack.layers))
@@ -172,6 +187,8 @@ class StreamMemory:
         for stack in self.stacks:
             stack.clear()
         self.position_bound = 0
+        self.has_frame_text = False
+        self.ledger = Ledger()
 
     def hold(self, num_prefix: int, num_tokens: int | Sequence[int]) -> None:
         """Declare so many tokens in use, in all layers or in each; what they are is written by the
@@ -201,6 +218,7 @@ class StreamMemory:
         An exception inside leaves the memory as it was. Yields the rotations of the new tokens.
         """
         self.reserve(placement.num_tokens)
+        self.has_frame_text |= provenance is not None and provenance.has_text
         if not self.filled_late:
             for stack in self.stacks:
                 stack.refresh(self._angles)
@@ -212,6 +230,8 @@ class StreamMemory:
             for stack in self.stacks:
                 stack.truncate(stack.num_tokens)
             raise
+        if provenance is not None:
+            self.ledger.add(provenance, self.num_tokens)
         for stack in self.stacks:
             stack.num_tokens += placement.num_tokens
             stack.next_position.add_(placement.advance)
@@ -233,11 +253,21 @@ class StreamMemory:
             stack.refresh_layer(index, self._angles)
         return stack.write(index, keys, values, cos, sin)
 
+    def advance(self) -> None:
+        """Count a text token whose keys and values were written to the next slot of every layer,
+        beside those of other streams. It can only be rolled back: where it stands and came from is
+        not noted."""
+        for stack in self.stacks:
+            stack.num_tokens += 1
+            stack.num_rotated = [stack.num_tokens] * len(stack)
+            stack.next_position.add_(1)
+        self._raise_bound(1)
+
     def mark(self) -> Mark:
         """The present state, for `rollback`."""
         following = [stack.next_position.clone() for stack in self.stacks]
         counts = [stack.num_tokens for stack in self.stacks]
-        return Mark(counts, following, self.position_bound)
+        return Mark(counts, following, self.position_bound, len(self.ledger.frames))
 
     def rollback(self, mark: Mark) -> None:
         """Drop everything appended since `mark`; nothing older is touched."""
@@ -246,6 +276,7 @@ class StreamMemory:
             stack.next_position.copy_(following)
             stack.truncate(count)
         self.position_bound = mark.position_bound
+        del self.ledger.frames[mark.num_frames :]
 
     @contextmanager
     def scratch(self) -> Iterator[None]:
@@ -262,6 +293,13 @@ class StreamMemory:
         """Put other content into visual tokens of a stack; see `LayerStack.replace`."""
         stack.refresh(self._angles)
         stack.replace(rows, keys, values, weights, self._angles)
+
+    def text_first(self) -> None:
+        """Move text of frames before their pictures, both in the order in which they came: where
+        a token stands does not matter, its position moves along."""
+        for stack in self.stacks if self.has_frame_text else []:
+            picture = ~stack.origin.is_text[:, stack.visual]
+            stack.gather(picture.int().argsort(dim=1, stable=True))
 
     def keep(
         self,
@@ -285,6 +323,7 @@ class StreamMemory:
         for stack, rows, summary in zip(self.stacks, kept, summaries, strict=True):
             if rows.shape[1] < stack.num_visual or summary is not None:
                 stack.gather(rows)
+        self.ledger.trim(min(stack.num_visual for stack in self.stacks))
         self._renumber(renumber, summaries)
         self._raise_bound(any(summary is not None for summary in summaries))
 
@@ -303,15 +342,7 @@ class StreamMemory:
         Raises:
             MemoryIntegrityError: naming the contract, the layer and the values.
         """
-        check_integrity(self, max_positions)
-
-    def snapshot(self, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-        """Write the tokens in use to a safetensors file; see `hermes.snapshot.save`."""
-        save(self, path, metadata)
-
-    def restore(self, path: str | Path) -> dict[str, str]:
-        """Replace the content by that of a snapshot; returns the metadata saved with it."""
-        return load(self, path)
+        check_integrity(self.stacks, self.position_bound, max_positions)
 
     def refresh(self) -> None:
         """Bring all rotated views up to the tokens in use."""

@@ -18,7 +18,6 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 
 POLICY_NAMES = (
     "hermes",
-    "hermes_exact",
     "infinipot_v",
     "last_frames",
     "live_vlm",

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _help() -> str:
     """What there is: commands, and the names that their options take."""
-    from inference.models import MODELS
+    from inference.checkpoints.models import MODELS
     from video_qa.questions.benchmarks import DATASETS
 
     lines = ["usage: hermes {" + ",".join(COMMANDS) + "} ...", "       hermes --version", ""]

@@ -12,30 +12,34 @@ from hermes.imports import lazy_names
 
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes as AbstractHermes
+    from inference.answers.timing import AnswerTiming as AnswerTiming
+    from inference.answers.together import answer_together as answer_together
+    from inference.checkpoints.loading import load_model as load_model
+    from inference.checkpoints.models import MODELS as MODELS
+    from inference.checkpoints.models import ModelEntry as ModelEntry
+    from inference.checkpoints.registry import FAMILIES as FAMILIES
     from inference.errors import DeviceMemoryError as DeviceMemoryError
     from inference.errors import FrameError as FrameError
     from inference.errors import ModelLoadError as ModelLoadError
     from inference.errors import NonFiniteLogitsError as NonFiniteLogitsError
     from inference.face.answer import Answer as Answer
     from inference.face.stream import Stream as Stream
-    from inference.loading import load_model as load_model
-    from inference.models import MODELS as MODELS
-    from inference.models import ModelEntry as ModelEntry
-    from inference.registry import FAMILIES as FAMILIES
-    from inference.stream_file import load_stream as load_stream
-    from inference.stream_file import save_stream as save_stream
-    from inference.timing import AnswerTiming as AnswerTiming
+    from inference.face.together import ask_together as ask_together
+    from inference.saved.stream_file import load_stream as load_stream
+    from inference.saved.stream_file import save_stream as save_stream
 
 NAMES_OF = {
     "abstract_hermes": ("AbstractHermes",),
     "errors": ("DeviceMemoryError", "FrameError", "ModelLoadError", "NonFiniteLogitsError"),
     "face.answer": ("Answer",),
     "face.stream": ("Stream",),
-    "loading": ("load_model",),
-    "models": ("MODELS", "ModelEntry"),
-    "registry": ("FAMILIES",),
-    "stream_file": ("load_stream", "save_stream"),
-    "timing": ("AnswerTiming",),
+    "face.together": ("ask_together",),
+    "checkpoints.loading": ("load_model",),
+    "checkpoints.models": ("MODELS", "ModelEntry"),
+    "checkpoints.registry": ("FAMILIES",),
+    "saved.stream_file": ("load_stream", "save_stream"),
+    "answers.timing": ("AnswerTiming",),
+    "answers.together": ("answer_together",),
 }
 """File -> what it offers here."""
 __all__ = [name for names in NAMES_OF.values() for name in names]

@@ -26,18 +26,14 @@ from hermes import (
     make_policy,
 )
 from hermes.compression import stacked_attention
-from hermes.policies import Guidance
+from hermes.policies import Guidance, Policy
+from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
-from inference.answering import AnswerLoop
-from inference.attention import choose_kernel
-from inference.decoder import Output, StreamDecoder
-from inference.errors import naming_remedies, position_advice
-from inference.frames import to_frames
-from inference.guidance import PROBES
-from inference.processor import Processor
-from inference.prompts import (
+from hermes.store.shared_store import Place, SharedStore
+from inference.answers.answering import AnswerLoop
+from inference.answers.prompts import (
     Turn,
     as_request,
     guidance_hash,
@@ -45,10 +41,18 @@ from inference.prompts import (
     parse_options,
     prompts_hash,
 )
+from inference.answers.timing import AnswerTiming, Stopwatch
+from inference.attention import choose_kernel
+from inference.checkpoints.processor import Processor
+from inference.decoder import Output, StreamDecoder
+from inference.errors import naming_remedies
+from inference.guidance import PROBES
+from inference.kept.frames import KeptFrames
+from inference.kept.kept import Kept
+from inference.kept.tokens import KeptTokens
 from inference.released_names import ReleasedNames
-from inference.reprefill import Reprefill
-from inference.timing import AnswerTiming, Stopwatch
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import to_frames
+from inference.vision.visual_chunk import VisualChunk
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +68,6 @@ class AbstractHermes(ReleasedNames, ABC):
     constants: ClassVar[FamilyConstants] = {}
     """Fields of `MemoryConfig` that differ in this family, by profile."""
     default_sample_fps: ClassVar[float]
-    init_prompt: ClassVar[str]
-    """Text before the first frame; its tokens are never evicted."""
 
     def __init__(
         self,
@@ -89,8 +91,24 @@ class AbstractHermes(ReleasedNames, ABC):
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
         self._answering = AnswerLoop(self)
-        self._warned = False
+        self._place: Place | None = None
+        self._largest_chunk = 0
+        """Tokens; of frames of the first size, where it matters."""
         self.adopt(config)
+
+    @property
+    @abstractmethod
+    def init_prompt(self) -> str:
+        """Text before the first frame; its tokens are never evicted."""
+
+    @property
+    def closing_prompt(self) -> str:
+        """Text between the last frame and a question."""
+        return ""
+
+    def frame_text(self, seconds: float) -> tuple[str, str]:
+        """Texts before and after the visual tokens of a frame (or temporal patch) of that time."""
+        return "", ""
 
     @abstractmethod
     def position_rule(self) -> PositionRule:
@@ -112,9 +130,17 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
-        self.reprefill = Reprefill(self) if self.policy.reprefills else None
+        self.kept = self.keeping(self.policy)
         self._memory: StreamMemory | None = None
         self.clear_cache()
+
+    def keeping(self, policy: Policy) -> Kept:
+        """What keeps this stream under a policy; empty."""
+        return (
+            KeptFrames(self, policy)
+            if isinstance(policy, ReprefillPolicy)
+            else KeptTokens(self, policy)
+        )
 
     def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
         """The configuration with other fields named by the user, presets worked out anew.
@@ -147,6 +173,21 @@ class AbstractHermes(ReleasedNames, ABC):
             self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
         )
 
+    def new_streams(
+        self, count: int, config: MemoryConfig | None = None, **named: Any
+    ) -> list[AbstractHermes]:
+        """Several, as `new_stream`, whose buffers lie side by side: `answer_together` decodes
+        their answers in one batch.
+
+        Raises:
+            ValueError: fewer than one; or as `new_stream`.
+        """
+        store = SharedStore(count)
+        streams = [self.new_stream(config, **named) for _ in range(count)]
+        for index, stream in enumerate(streams):
+            stream._place = Place(store, index)
+        return streams
+
     @property
     def memory(self) -> StreamMemory:
         """The state of this stream; allocated on first use."""
@@ -164,9 +205,7 @@ class AbstractHermes(ReleasedNames, ABC):
         self._answering.refuse_interruption()
         if self._memory is not None:
             self._memory.clear()
-        self.policy.reset()
-        if self.reprefill:
-            self.reprefill.clear()
+        self.kept.clear()
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
         self.compression_seconds = 0.0
@@ -226,48 +265,47 @@ class AbstractHermes(ReleasedNames, ABC):
             seen: `encode_features` of the same frames, by any stream on the same weights.
 
         Raises:
-            FrameError: wrong type or shape, or a single frame larger than the budget.
+            FrameError: as `Kept.receive`, or frames of a wrong type or shape.
             ContextLimitError: the policy keeps everything and the model's range is full.
             DeviceMemoryError: the device is full; the memory is as before.
         """
         if frames is None or len(frames) == 0:
             return
         self._answering.refuse_interruption()
-        if not self.memory.num_prefix:
-            self.encode_init_prompt()
         frames, first = to_frames(frames), self.total_processed_frames
+        with self.naming_remedies(f"watching {len(frames)} frames"):
+            if self._memory is None and self.tokens_per_step() is None:
+                seen = seen or self.encode_features(frames)  # so that the buffers hold such a chunk
+                self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
+            if not self.memory.num_prefix:
+                self.encode_init_prompt()
         self.predict_and_compress()
         if times_seconds is None:
             numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
             nominal = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
             times_seconds = self._delay_seconds + nominal
         with self.naming_remedies(f"watching {len(frames)} frames"):
-            if self.reprefill:
-                chunk = self.reprefill.receive(frames, times_seconds, seen)
-            else:
-                chunk = seen or self.see(frames)
-                self._read_chunk(chunk, len(frames), times_seconds)
+            chunk = self.kept.receive(frames, times_seconds, seen)
         self.last_encoded_frames = len(frames)
         self.total_processed_frames += len(frames)
         last_number = self.total_processed_frames - 1
         self._delay_seconds = float(times_seconds[-1]) - last_number / self.sample_fps
-        self._tokens_per_frame = chunk.tokens_per_step / chunk.frames_per_step
+        self._tokens_per_frame = chunk.tokens_per_frame
         self._fresh = True
         logger.debug("Encoding frames %d to %d", first, self.total_processed_frames)
 
-    def _read_chunk(
-        self, chunk: VisualChunk, num_frames: int, times_seconds: Sequence[float] | Tensor
-    ) -> None:
-        memory = self.memory
-        if self.policy.evicts and not chunk.fits(min(self.policy.budgets)) and not self._warned:
-            self._warned = True
-            chunk.warn_oversized(num_frames, min(self.policy.budgets))
-        ensure_positions(memory, self.rule, self.max_positions, chunk.placement.advance)
-        origin = chunk.provenance(self.total_processed_frames, num_frames, times_seconds)
-        observer = self.policy.observer(memory, chunk.placement.num_tokens)
-        self.decoder.forward(
-            memory, chunk.features, chunk.placement, origin, output="none", observer=observer
-        )
+    def with_text(self, chunk: VisualChunk, moments: Sequence[float]) -> VisualChunk:
+        """The chunk with the texts of its steps, whose frames lie around these seconds."""
+        texts = [text for seconds in moments for text in self.frame_text(seconds)]
+        if not any(texts):
+            return chunk
+        ids = [self.processor.encode(text).long() for text in texts]
+        parts = self.embed(torch.cat(ids)).split([len(part) for part in ids])
+        return chunk.between(list(zip(parts[::2], parts[1::2], strict=True)), self.rule)
+
+    def num_text_tokens(self, seconds: float) -> int:
+        """Text tokens of a step of that time."""
+        return sum(len(self.processor.encode(text)) for text in self.frame_text(seconds) if text)
 
     def predict_and_compress(self, texts: Mapping[Guidance, str] | None = None) -> None:
         """Make room: score, prune, fold, renumber. Nothing happens without new frames.
@@ -359,10 +397,9 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def naming_remedies(self, doing: str) -> AbstractContextManager[None]:
         """Inside, a full device or position range is an error that names the settings to change."""
-        advice = position_advice(self.policy.evicts)
         return naming_remedies(
             doing,
-            None if self.reprefill else advice,
+            self.kept.position_advice,
             kv_size=self.config.kv_size,
             chunk_frames=self.config.chunk_frames,
             max_pixels=None if self.processor.pixels.size else self.processor.pixels.max_pixels,
@@ -377,11 +414,13 @@ class AbstractHermes(ReleasedNames, ABC):
             **asdict(self.config),
             "policy_options": asdict(self.policy.options),
             "works_at_question_time": self.policy.works_at_question_time,
-            "prompts_hash": prompts_hash(self.init_prompt),
+            "prompts_hash": prompts_hash(
+                self.init_prompt, *self.frame_text(0), self.closing_prompt
+            ),
             "guidance_hash": guidance_hash(self.config.guidance_prompts),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
-            "memory_bytes": self.memory.num_bytes + self._extra_device_bytes(),
+            "memory_bytes": self.memory.num_bytes + self.kept.num_bytes,
             "host_bytes": self.policy.host_bytes,
             "max_positions": self.max_positions,
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -389,13 +428,12 @@ class AbstractHermes(ReleasedNames, ABC):
             "sample_fps": self.sample_fps,
         }
 
-    def _extra_device_bytes(self) -> int:
-        return self.policy.device_bytes + (self.reprefill.num_bytes if self.reprefill else 0)
-
     def _allocate(self) -> StreamMemory:
         text = self.text_config
         head_dim = self.language_model.layers[0].self_attn.head_dim
-        largest_chunk = self.config.chunk_frames * (self.tokens_per_step() or 0)
+        largest_chunk = self._largest_chunk
+        if of_step := self.tokens_per_step():
+            largest_chunk = self.config.chunk_frames * of_step
         prefix = len(self.processor.encode(self.init_prompt))
         return StreamMemory(
             self.decoder.devices,
@@ -409,4 +447,5 @@ class AbstractHermes(ReleasedNames, ABC):
             self.decoder.angles,
             self.rule.num_axes,
             self.rule.dtype,
+            self._place,
         )

@@ -9,6 +9,7 @@ width.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -17,8 +18,8 @@ from torch import Tensor
 from hermes.memory import LayerAngles, StreamMemory
 from hermes.policy_parts.base import Observer, Recall
 from hermes.positions import Placement
-from hermes.provenance import Provenance
 from hermes.rotation import rotate
+from hermes.store.provenance import Provenance
 from inference.attention import Kernel
 
 Output = Literal["none", "last", "all"]
@@ -58,6 +59,7 @@ class StreamDecoder:
         observer: Observer | None = None,
         recall: Recall | None = None,
         depth: int | None = None,
+        added: Sequence[Tensor] = (),
     ) -> Tensor | None:
         """Read q new tokens into the memory.
 
@@ -69,6 +71,7 @@ class StreamDecoder:
             recall: fills a layer's older tokens, knowing the queries; their number and the
                 positions of the new tokens are settled before.
             depth: stop after so many layers (only inside `memory.scratch()`).
+            added: (q, e) features added to the hidden states behind the first layers, one each.
 
         Returns:
             Normalised hidden states (rows, e) or None, as `output` says.
@@ -78,6 +81,8 @@ class StreamDecoder:
         with memory.append(placement, provenance) as angles:
             for index in range(last):
                 hidden = self._layer(index, hidden, memory, angles, "all", observer, recall)
+                if index < len(added):
+                    hidden = hidden + added[index].to(hidden.device)
             hidden = self._layer(last, hidden, memory, angles, output, observer, recall)
         return None if output == "none" else self.norm(hidden)
 
@@ -107,7 +112,7 @@ class StreamDecoder:
         observer: Observer | None,
         recall: Recall | None,
     ) -> Tensor:
-        layer, scaling = self.layers[index], self.scaling(index)
+        scaling = self.scaling(index)
         hidden = hidden.to(memory.place_of(index)[0].device)
         queries, new_keys, new_values = self.project(index, hidden)
         if recall:
@@ -121,7 +126,12 @@ class StreamDecoder:
         if rows == "last":
             queries, hidden, cos, sin = queries[:, -1:], hidden[-1:], cos[-1:], sin[-1:]
         attended = self.kernel(rotate(queries, cos, sin), keys, values, scaling)
-        attended = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
-        hidden = hidden + layer.self_attn.o_proj(attended)
+        return self.after_attention(index, hidden, attended)
+
+    def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:
+        """The rest of a layer: (q, e) hidden states and their (h, q, d) attention -> (q, e)."""
+        layer = self.layers[index]
+        rows = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
+        hidden = hidden + layer.self_attn.o_proj(rows)
         normed = layer.post_attention_layernorm(hidden)
         return hidden + layer.mlp(normed)

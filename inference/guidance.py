@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from hermes.importance import mean_attention
 from hermes.memory import StreamMemory
 from hermes.positions import PositionRule
 from hermes.rotation import rotate
+from hermes.scores.importance import mean_attention
 from inference.decoder import StreamDecoder
 
 Probe = Callable[[StreamDecoder, StreamMemory, PositionRule, Tensor, list[int]], dict[int, Tensor]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import torch
@@ -10,10 +11,11 @@ from torch import Tensor
 from hermes import FamilyConstants
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
-from inference.frames import PixelConfig, pixels
+from inference.checkpoints.family import Family
 from inference.reindex_1d import Positions1D
 from inference.released_loader import released_loader
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import PixelConfig, pixels
+from inference.vision.visual_chunk import VisualChunk
 
 
 class LlavaOneVisionHermes(AbstractHermes):
@@ -42,7 +44,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         config = self.processor.pixels
         assert config.size is not None
         images = pixels(frames, config.size, config, self.device).to(self.dtype)
-        return frame_features(self.model.model, images).flatten(0, 1).to(self.device)
+        return frame_features(self.model.model, images).flatten(0, 1)
 
     def see(self, frames: Tensor) -> VisualChunk:
         """Frames one after the other, each a run of tokens."""
@@ -52,7 +54,9 @@ class LlavaOneVisionHermes(AbstractHermes):
         def place(num_steps: int) -> Placement:
             return self.rule.text(num_steps * tokens, self.device)
 
-        return VisualChunk(features, place(len(frames)), place, 1, tokens)
+        side = math.isqrt(tokens)  # the pooled grid is square
+        size = (side, side) if side * side == tokens else (1, tokens)
+        return VisualChunk(features, place(len(frames)), place, 1, tokens, size)
 
 
 def frame_features(model: Any, images: Tensor) -> Tensor:
@@ -90,4 +94,5 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     )
 
 
+FAMILY = Family(LlavaOneVisionHermes, "LlavaOnevisionForConditionalGeneration", pixel_config)
 load_model = released_loader(default_sample_fps=0.5)

@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hermes.positions import Placement
 from inference.abstract_hermes import AbstractHermes
-from inference.frames import PixelConfig, patchify, pixels, smart_size
-from inference.qwen_vision import QwenVision
+from inference.checkpoints.family import Family
 from inference.reindex_3d import Positions3D
 from inference.released_loader import released_loader
-from inference.visual_chunk import VisualChunk
+from inference.vision.frames import PixelConfig, patchify, pixels, smart_size
+from inference.vision.qwen_vision import QwenVision, prepare
+from inference.vision.visual_chunk import VisualChunk
 
 _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -45,7 +46,7 @@ class QwenVLHermes(AbstractHermes):
         config = self.processor.pixels
         size = smart_size(frames.shape[1], frames.shape[2], config)
         rows, grid = patchify(pixels(frames, size, config, self.device), config)
-        return self._vision(rows.to(self.dtype), grid).to(self.device), grid
+        return self._vision(rows.to(self.dtype), grid).pooler_output, grid
 
     def see(self, frames: Tensor) -> VisualChunk:
         """An odd chunk repeats its last frame, so that pairs are whole."""
@@ -57,30 +58,13 @@ class QwenVLHermes(AbstractHermes):
             return self.position_rule().grid(num_steps, height, width)
 
         return VisualChunk(
-            features, place(times), place, config.temporal_patch_size, height * width
+            features,
+            place(times),
+            place,
+            config.temporal_patch_size,
+            height * width,
+            (height, width),
         )
-
-
-class PatchLinear(nn.Module):
-    """A convolution whose stride is its kernel, as one matrix product.
-
-    Exact, and much faster where half-precision Conv3d has no good kernel.
-    """
-
-    def __init__(self, convolution: nn.Conv3d) -> None:
-        super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-
-    def forward(self, patches: Tensor) -> Tensor:
-        """(rows, channels, time, height, width) -> (rows, width of the tower, 1, 1, 1)."""
-        product = nn.functional.linear(patches.flatten(1), self.weight.flatten(1), self.bias)
-        return product[:, :, None, None, None]
-
-
-def prepare(model: Any) -> None:
-    """Replace the patch convolution of a loaded model by the equal matrix product."""
-    embed = model.model.visual.patch_embed
-    embed.proj = PatchLinear(embed.proj)
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:
@@ -102,4 +86,5 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
     return replace(config, max_pixels=max_pixels, min_pixels=min(config.min_pixels, max_pixels))
 
 
+FAMILY = Family(QwenVLHermes, "Qwen2_5_VLForConditionalGeneration", pixel_config, prepare)
 load_model = released_loader(default_sample_fps=1)

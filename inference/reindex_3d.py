@@ -18,7 +18,7 @@ class Positions3D:
     num_axes = 3
     dtype = torch.float32
 
-    def __init__(self, time_step: float) -> None:
+    def __init__(self, time_step: float = 1) -> None:
         """`time_step`: positions between two temporal patches,
         temporal_patch_size / sample_fps * tokens_per_second (8 at 0.5 fps for Qwen2.5-VL)."""
         self.time_step = time_step

@@ -29,7 +29,7 @@ def released_loader(default_sample_fps: float) -> Callable[..., tuple[Any, Any]]
         """
         if kv_size is None:
             raise TypeError("kv_size is missing: give the visual tokens per layer, e.g. 6000")
-        from inference.loading import load_model as load
+        from inference.checkpoints.loading import load_model as load
 
         of_data_set = {"reindex": "lazy" if streaming else "eager"}
         return load(

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from hermes.compression import rows_per_layer, stacked_attention
-from hermes.layer_stack import LayerStack
+from hermes.compression import choose, rows_per_layer, stacked_attention
 from hermes.memory import fold_evicted
 from hermes.policy_parts.guidance import Questions, texts_of
-from inference.prompts import get_prompt, guidance_texts
+from hermes.store.layer_stack import LayerStack
+from inference.answers.prompts import get_prompt, guidance_texts
 
 if TYPE_CHECKING:
     from hermes import MemoryConfig, Policy, StreamMemory
     from hermes.policies import Guidance
     from hermes.positions import PositionRule
-    from inference.prompts import Turn
+    from inference.answers.prompts import Turn
 
 LOCAL_QUESTION = "What is happening in the video?"
 GLOBAL_QUESTION = "What is the main topic of the video?"
@@ -198,7 +198,7 @@ class ReleasedNames:
         if self.policy.overflows(memory.stacks):
             stacked = [stacked_attention(scores, stack) for stack in memory.stacks]
             folding = [self.policy.folding(stack) for stack in memory.stacks]
-            kept = rows_per_layer(folding, self.policy.choose(memory, stacked))
+            kept = rows_per_layer(folding, choose(memory, self.policy, stacked)[0])
         prefix = torch.arange(memory.num_prefix)
         return [torch.cat((prefix.to(rows), rows + memory.num_prefix)) for rows in kept]
 

@@ -18,8 +18,8 @@ import numpy as np
 from lmms_eval.api.model import lmms
 from tqdm import tqdm
 
+from inference.answers.prompts import get_prompt
 from inference.face.stream import Stream, open_stream
-from inference.prompts import get_prompt
 
 MODEL_ID = "hermes_stream"
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from eval.whole_file import write_text
-from inference.multiple_choice import format_mcqa_prompt
+from inference.answers.multiple_choice import format_mcqa_prompt
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.annotations import Question, Video
 from video_qa.results.prediction import Prediction

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from inference.frames import PixelConfig
-from inference.frames import pixels as engine_pixels
 from inference.llavaov_hermes import frame_features
+from inference.vision.frames import PixelConfig
+from inference.vision.frames import pixels as engine_pixels
 from nano_training.checkpoint import EMBEDDING_STD, IMAGE_SIZE, TEXT_WIDTH, TOKENS_PER_FRAME
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode

@@ -33,7 +33,7 @@ class PublishedRow:
     confidence: str
     """A key of the file's `confidence`."""
     model: str | None = None
-    """Key of `inference.models.MODELS`; None for models that this project does not run."""
+    """Key of `inference.MODELS`; None for models that this project does not run."""
     kv_size: int | None = None
     policy: str | None = None
     """How the command line names the row's setting; None for methods that are not ours to run."""

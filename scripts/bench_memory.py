@@ -28,7 +28,7 @@ import torch
 from tqdm import tqdm
 
 from inference import AbstractHermes, load_model
-from inference.timing import Stopwatch
+from inference.answers.timing import Stopwatch
 from scripts.bench_decode import SCENE_SECONDS, repeat
 from scripts.benchmark_report import RESULTS, write_report
 from scripts.tiny_checkpoints import save_tiny_checkpoint

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from efficiency.table import tables
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "benchmarks"
 REPORT = ROOT / "docs" / "benchmarks.md"
@@ -15,23 +17,49 @@ _KINDS = {"waits": "waits", "copies": "copies", "peer_copies": "peer", "operator
 _HEAD = """# Benchmarks
 
 Written by `scripts/bench_memory.py report` from `docs/benchmarks/*.json`; the command of each
-measurement stands beside it. Models are tiny and random: the figures are about the memory, the
-loop and the decoder of videos, not about a 7B model.
+measurement stands beside it. Models are tiny and random unless a section says otherwise: the
+figures are about the memory, the loop and the decoder of videos, not about a 7B model.
 """
+_EFFICIENCY = "efficiency"
+"""Records whose name begins so are those of scripts/bench_efficiency.py."""
 
 
 def write_report() -> None:
     """Rewrite docs/benchmarks.md."""
     sections = [_HEAD]
-    for path in sorted(RESULTS.glob("*.json")):
-        sections.append(_section(path.stem, json.loads(path.read_text())))
+    records = {path.stem: json.loads(path.read_text()) for path in RESULTS.glob("*.json")}
+    sections.append(_gpu_note(records))
+    sections += [_section(name, records[name]) for name in sorted(records)]
     REPORT.write_text("\n".join(sections))
+
+
+def _gpu_note(records: dict[str, Any]) -> str:
+    """Which measurements of whole models there are, and whether a GPU is among their devices."""
+    measured = {n: found for n, found in records.items() if n.startswith(_EFFICIENCY)}
+    lines = ["## Whole models", ""]
+    if not any(found["device_type"] == "cuda" for found in measured.values()):
+        lines += [
+            "Nothing on this page has been measured on a GPU: none has been at hand. There,",
+            "",
+        ]
+        lines += ["    bash scripts/gpu_check.sh --part bench", ""]
+        lines += ["measures LLaVA-OneVision-7B, Qwen2.5-VL-7B and Qwen3-VL-8B of random weights."]
+    if not measured:
+        lines += ["", "`scripts/bench_efficiency.py` has not been run for this page yet."]
+    elif len(lines) > 2:
+        lines += [""]
+    lines += [
+        f"- {found['model']} on {found['device']}: {name}" for name, found in measured.items()
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _section(name: str, record: dict[str, Any]) -> str:
     command = record.pop("command", f"python scripts/bench_{name}.py")
     lines = [f"## {name}", "", f"`{command}`", ""]
-    if "costs" in record:
+    if name.startswith(_EFFICIENCY):
+        lines += tables(record)
+    elif "costs" in record:
         lines += _cost_lines(record)
     else:
         lines += ["| quantity | value |", "|---|---|"]

@@ -19,12 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from benchmark_report import RESULTS, write_report
-from pretended_stream import MAX_NEW_TOKENS, run_stream, stream_on_pretended
+from pretended_stream import CHUNK_FRAMES, MAX_NEW_TOKENS, run_stream, stream_on_pretended
 from tqdm import tqdm
 
 from hermes.policies import POLICIES
 from inference import load_model
-from scripts.tiny_checkpoints import BUILDERS, save_tiny_checkpoint
+from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 
 def main() -> int:
@@ -34,7 +34,7 @@ def main() -> int:
     ).parse_args()
     costs: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for family in BUILDERS:
+        for family in CHUNK_FRAMES:
             checkpoint = save_tiny_checkpoint(Path(folder) / family, family)
             base, _ = load_model(checkpoint, kv_size=24, device="cpu", sample_fps=1)
             costs[family] = {

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from hermes.config import MemoryConfig
-from hermes.importance import blend, recency
 from hermes.layout import Band, MemoryLayout
+from hermes.scores.importance import blend, recency
 
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "memory_layers.svg"
 NUM_LAYERS, NUM_FRAMES, TOKENS_PER_FRAME = 10, 24, 4

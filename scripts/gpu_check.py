@@ -1,6 +1,6 @@
-"""What can only be seen on a GPU, in one go: streams, contracts, answers in three precisions.
+"""What can only be seen on a GPU: streams, contracts, answers in three precisions; or speed.
 
-bash scripts/gpu_check.sh [--wheels DIR] [--out gpu_check.json]
+bash scripts/gpu_check.sh [--part tests|bench] [--wheels DIR] [--out gpu_check.json]
 
 Needs no network and no video library: without PyAV, openai, pydantic or scipy the tests that need
 them (and without pydantic the demo, which reads annotation files) are left out and listed. Writes
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,14 +40,30 @@ REQUIRED = {
 IMPORTS = "hermes, inference, video_qa.nanostream.write, video_qa.run_infer, video_qa.compare"
 IMPORTS += ", video_qa.hermes_vqa, video_qa.inspect_memory"
 STREAM_TESTS = ["tests/test_gpu_streams.py", "tests/test_inference_device.py"]
+STREAM_TESTS += ["tests/test_qwen3_gpu.py"]
 CONTRACT_TESTS = [
     f"tests/test_{name}.py"
     for name in (
         *("hermes_contracts", "policies_contracts", "inference_answering", "inference_chunks"),
         *("inference_stream_file", "oracle_full_budget", "oracle_masking", "oracle_reindex"),
+        *("qwen3_forward", "qwen3_oracles", "qwen3_policies"),
     )
 ]
 NANO_TESTS = ["tests/test_nano_answers.py"]
+PRECISIONS = ("float32", "float16", "bfloat16")
+BENCHES = {
+    "bench_llava_ov_7b": "--model llava_ov_7b --random_weights --frame_size 384x384",
+    "bench_qwen2.5_vl_7b": "--model qwen2.5_vl_7b --random_weights --frame_size 448x448",
+}
+"""Part of `--part bench` -> options of scripts/bench_efficiency.py, besides those of all."""
+BENCH_OPTIONS = "--dtype float16 --kv_size 6000 --frames 64,256,512 --questions 10 --streams 1,4"
+
+
+GROUPS = {
+    "tests": ["imports", "cpu_suite", "streams", *PRECISIONS, "nano", "demo"],
+    "bench": [*BENCHES, "true_size"],
+}
+"""Value of --part -> its parts."""
 
 
 class Check:
@@ -66,10 +83,21 @@ class Check:
             "imports": self.imports,
             "cpu_suite": lambda: self.tests(["tests"], {"CUDA_VISIBLE_DEVICES": ""}),
             "streams": lambda: self.tests(STREAM_TESTS, self.gpu),
-            **{dtype: self._contracts(dtype) for dtype in ("float32", "float16", "bfloat16")},
+            **{dtype: self._contracts(dtype) for dtype in PRECISIONS},
             "nano": lambda: self.tests(NANO_TESTS, self.gpu),
+            "true_size": self.true_size,
             "demo": self.demo,
+            **{name: partial(self.bench, name) for name in BENCHES},
         }
+
+    def bench(self, name: str) -> dict[str, Any]:
+        """Times of a model of the real size with random weights; needs no download."""
+        out = self.options.out.absolute()
+        out = out.with_name(f"{out.stem}-{name}.json")
+        words = self.options.bench or f"{BENCHES[name]} {BENCH_OPTIONS}"
+        command = [sys.executable, "scripts/bench_efficiency.py", *words.split()]
+        command += ["--device", self.options.device, "--out", str(out)]
+        return {**run_command(command, self._left(), {}), "record": str(out)}
 
     def imports(self) -> dict[str, Any]:
         """The engine and the runner, without what is missing here."""
@@ -85,6 +113,16 @@ class Check:
 
     def _contracts(self, dtype: str) -> Callable[[], dict[str, Any]]:
         return lambda: self.tests(CONTRACT_TESTS, {**self.gpu, "HERMES_TEST_DTYPE": dtype})
+
+    def true_size(self) -> dict[str, Any]:
+        """Speed and memory of a Qwen3-VL-8B with random weights; a tiny one on the CPU."""
+        command = [sys.executable, "scripts/bench_random.py", "--device", self.options.device]
+        if self.options.device == "cpu":
+            command += ["--size", "tiny", "--dtype", "float32", "--num_frames", "32"]
+        with tempfile.TemporaryDirectory() as folder:
+            out = Path(folder) / "numbers.json"
+            result = run_command([*command, "--out", str(out)], self._left(), {})
+            return result | (json.loads(out.read_text()) if out.is_file() else {})
 
     def demo(self) -> dict[str, Any]:
         """Two memories on hermes-nano, both kinds of questions, on frames that were never coded."""
@@ -116,7 +154,8 @@ def main(argv: list[str] | None = None) -> int:
         print("error: torch sees no CUDA device; --device cpu tries the script", file=sys.stderr)
         return 2
     check = Check(options)
-    check.left_out = left_out_files(options.tests or ["tests"], list(OPTIONAL))
+    if set(options.parts) - set(BENCHES):
+        check.left_out = left_out_files(options.tests or ["tests"], list(OPTIONAL))
     report: dict[str, Any] = _machine(options.device) | {"left_out": check.left_out, "parts": {}}
     if "demo" in options.parts and not find_spec("pydantic"):
         options.parts = [name for name in options.parts if name != "demo"]
@@ -132,16 +171,20 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = list(Check(argparse.Namespace(device="cpu", seconds=0)).parts())
+    names = [*GROUPS["tests"], *GROUPS["bench"]]
     add = parser.add_argument
     add("--device", default="cuda", help="cpu: try this script without a GPU (default: cuda)")
     add("--wheels", type=Path, help="folder of wheels: what is missing is installed from there")
     add("--out", type=Path, default=Path("gpu_check.json"), help="where the results go")
-    add("--parts", nargs="+", choices=names, default=names, help="only these (default: all)")
+    add("--part", choices=list(GROUPS), default="tests", help="what to run (default: tests)")
+    add("--parts", nargs="+", choices=names, help="only these (default: all of --part)")
+    add("--bench", help="these options of bench_efficiency.py instead of each part's own")
     add("--tests", nargs="+", help="these test files instead of each part's own")
     add("--demo_minutes", type=float, default=2.0, help="length of the demo's two streams")
     add("--seconds", type=float, default=600, help="time for all parts together (default: 600)")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.parts = options.parts or GROUPS[options.part]
+    return options
 
 
 def _install(wheels: Path) -> int:

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# What can only be seen on a GPU, in one go, within ten minutes: bash scripts/gpu_check.sh --help
+# What can only be seen on a GPU, each part within ten minutes: bash scripts/gpu_check.sh --help
+#   --part tests (default)   streams, contracts and answers in three precisions
+#   --part bench             speed of models of the real size, random weights, beside the release
 # Uses the Python that is there (PYTHON=...), its torch included, and needs no network.
 set -euo pipefail
 cd "$(dirname "$0")/.."

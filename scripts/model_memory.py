@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from reproduction.checkpoint_sizes import SHAPES
 
 KV_SIZES = (4000, 6000)

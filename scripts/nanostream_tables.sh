@@ -8,7 +8,7 @@ python=${PYTHON:-.venv/bin/python}
 root=${1:-results} num_chunks=${2:-2}
 budgets=128,64,32 # a half, a quarter and an eighth of the trained length, 256 tokens
 
-policies=two_speed,two_speed_recall,hermes,hermes_exact,stratified,infinipot_v,stream_mem,live_vlm
+policies=two_speed,two_speed_recall,hermes,stratified,infinipot_v,stream_mem,live_vlm
 policies+=,rekv,streaming_llm,recent,uniform,random,last_frames,uniform_frames,uniform_recent
 # hermes: both profiles, lazy and eager; none: beyond the model's range
 variants=hermes,hermes:reindex=eager,hermes:profile=paper,hermes:profile=paper:reindex=eager

@@ -31,11 +31,13 @@ PACKAGES = ("hermes", "inference")
 TESTS = (
     "tests/test_inference_pretended.py",
     "tests/test_inference_saved_policies.py::test_states_move_between_devices",
+    "tests/test_inference_together.py::test_budgets_per_band_and_two_devices",
+    "tests/test_qwen3_pretended.py",
 )
 COPIED = (*PACKAGES, "video", "video_qa", "eval", "scripts", "tests")
 COPIED += ("docs/benchmarks", "pyproject.toml")
 LEFT_OUT = {
-    "inference/loading.py": "loads real weights onto real devices",
+    "inference/checkpoints/loading.py": "loads real weights onto real devices",
 }
 
 

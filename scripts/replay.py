@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from inference.abstract_hermes import AbstractHermes
-from inference.loading import load_model
+from inference.checkpoints.loading import load_model
 
 QUESTION = (
     "Question: What is shown in part {chunk}?\nOptions:\n(A) one\n(B) two\n(C) three\n(D) four\n"
@@ -137,7 +137,7 @@ def _compress(engine: AbstractHermes, trace: dict[str, Any], index: int, result:
         result.kept_mismatches.append(f"chunk {index}: pruning entered {done.entered}")
     if f"c{index}_keep" in trace:
         expected = np.split(trace[f"c{index}_keep"], np.cumsum(trace[f"c{index}_keep_len"])[:-1])
-        for layer, kept in enumerate(_absolute(engine, done.kept, frames_before)):
+        for layer, kept in enumerate(rows_with_prefix(engine, done.kept, frames_before)):
             if not np.array_equal(kept, np.sort(expected[layer])):
                 result.kept_mismatches.append(f"chunk {index} layer {layer}")
     _compare_positions(engine, trace[f"c{index}_positions"], index, result)
@@ -145,7 +145,8 @@ def _compress(engine: AbstractHermes, trace: dict[str, Any], index: int, result:
         _compare_states(engine, trace, f"c{index}", result)
 
 
-def _absolute(engine: AbstractHermes, kept: Any, num_tokens: int) -> list[np.ndarray]:
+def rows_with_prefix(engine: AbstractHermes, kept: Any, num_tokens: int) -> list[np.ndarray]:
+    """Per layer the kept tokens, counted from the first of the prefix, which is kept whole."""
     prefix = engine.memory.num_prefix
     if kept is None:
         return [np.arange(num_tokens)] * engine.memory.num_layers

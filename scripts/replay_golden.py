@@ -1,4 +1,4 @@
-"""Replay traces of the released engines.
+"""Replay traces of the released engines, or of this one (tests/golden_ours).
 
 python scripts/replay_golden.py tests/golden
 python scripts/replay_golden.py CHECKPOINT_DIR TRACE.npz...
@@ -21,8 +21,12 @@ from inference import ModelLoadError
 from scripts.replay import TraceError, replay
 from scripts.shrink_golden import unpack
 
-CHECKPOINTS = {"llava": "tiny-llava-onevision-0", "qwen": "tiny-qwen2.5-vl-0"}
-"""Family, the first word of a trace's name -> its checkpoint in a folder of both."""
+CHECKPOINTS = {
+    "llava": "tiny-llava-onevision",
+    "qwen": "tiny-qwen2.5-vl",
+    "qwen3": "tiny-qwen3-vl",
+}
+"""Family, the first word of a trace's name -> how its checkpoints are called, the seed follows."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,7 +63,12 @@ def _pairs(options: argparse.Namespace, scratch: Path) -> Iterator[tuple[Path, P
     if unknown := {name.split("_")[0] for name in names} - CHECKPOINTS.keys():
         raise TraceError(f"{', '.join(sorted(unknown))}: known are {', '.join(CHECKPOINTS)}")
     folder = unpack(options.checkpoint, scratch)
-    yield from ((folder / CHECKPOINTS[name.split("_")[0]], folder / name) for name in names)
+    yield from ((folder / _checkpoint(name), folder / name) for name in names)
+
+
+def _checkpoint(trace: str) -> str:
+    seed = trace.removesuffix(".npz").partition("_seed")[2]
+    return f"{CHECKPOINTS[trace.split('_')[0]]}-{seed}"
 
 
 def _replay_all(pairs: list[tuple[Path, Path]], tolerance: float) -> int:

@@ -27,6 +27,8 @@ SPECIAL_TOKENS = (
     "<|vision_start|>",
     "<|vision_end|>",
 )
+WORDS = {"qwen3": (" seconds>",), "qwen3_moe": (" seconds>",)}
+"""Family -> what is one token beyond characters and special tokens, as in its own tokenizer."""
 FRAME_SIZE = 56
 _TEXT: dict[str, Any] = {
     "hidden_size": 64,
@@ -50,13 +52,14 @@ def save_tiny_checkpoint(
     **text_options: Any,
 ) -> Path:
     """Write a random checkpoint: 10 decoder layers, 56 x 56 frames, 4 visual tokens per frame
-    (LLaVA) or frame pair (Qwen), character-level tokenizer.
+    (LLaVA) or frame pair (Qwen2.5-VL), 16 per frame pair (Qwen3-VL), character-level tokenizer.
 
     Args:
         family: a key of `BUILDERS`.
         max_positions: the model's position limit.
         attention_scale: factor on the query and key projections. Freshly initialised attention is
-            nearly uniform, and an error in a position would not show.
+            nearly uniform, and an error in a position would not show. Norms of queries and keys
+            undo it; their weights become 1.5.
         text_options: other fields of the text configuration.
 
     Returns:
@@ -68,27 +71,36 @@ def save_tiny_checkpoint(
     if family not in BUILDERS:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(BUILDERS)}")
     torch.manual_seed(seed)
-    vocabulary = {token: index for index, token in enumerate([*CHARACTERS, *SPECIAL_TOKENS])}
+    words = WORDS.get(family, ())
+    tokens = [*CHARACTERS, *SPECIAL_TOKENS, *words]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
     text = {**_TEXT, "vocab_size": len(vocabulary), "max_position_embeddings": max_positions}
     model: Any = BUILDERS[family]({**text, **text_options}, vocabulary)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if "language_model" in name and ("q_proj.weight" in name or "k_proj.weight" in name):
                 weight.mul_(attention_scale)
+            elif "language_model" in name and ("q_norm" in name or "k_norm" in name):
+                weight.mul_(1.5)
     target = Path(folder)
     model.save_pretrained(target)
-    _tokenizer(vocabulary).save_pretrained(target)
-    pixels = {
+    _tokenizer(vocabulary, words).save_pretrained(target)
+    pixels: dict[str, Any] = {
         "image_mean": [0.5] * 3,
         "image_std": [0.5] * 3,
         "size": {"height": FRAME_SIZE, "width": FRAME_SIZE},
     }
     if family == "llava":
         (target / "preprocessor_config.json").write_text(json.dumps(pixels, indent=2))
+    if words:
+        pixels["size"] = {"shortest_edge": 4096, "longest_edge": 25165824}
+        (target / "video_preprocessor_config.json").write_text(json.dumps(pixels, indent=2))
     return target
 
 
-def _tokenizer(vocabulary: dict[str, int]) -> transformers.PreTrainedTokenizerFast:
+def _tokenizer(
+    vocabulary: dict[str, int], words: tuple[str, ...]
+) -> transformers.PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -97,7 +109,7 @@ def _tokenizer(vocabulary: dict[str, int]) -> transformers.PreTrainedTokenizerFa
         eos_token="<|im_end|>",
         pad_token="<|im_end|>",
         unk_token="<unk>",
-        additional_special_tokens=list(SPECIAL_TOKENS[2:]),
+        additional_special_tokens=[*SPECIAL_TOKENS[2:], *words],
         clean_up_tokenization_spaces=False,
     )
 
@@ -147,7 +159,55 @@ def _qwen(text: dict[str, Any], vocabulary: dict[str, int]) -> torch.nn.Module:
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
-BUILDERS = {"llava": _llava, "qwen": _qwen}
+def _qwen3(text: dict[str, Any], vocabulary: dict[str, int]) -> torch.nn.Module:
+    return transformers.Qwen3VLForConditionalGeneration(
+        transformers.Qwen3VLConfig(text_config=_stepped(text), **_deepstacked(text, vocabulary))
+    )
+
+
+def _qwen3_moe(text: dict[str, Any], vocabulary: dict[str, int]) -> torch.nn.Module:
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+    return transformers.Qwen3VLMoeForConditionalGeneration(
+        transformers.Qwen3VLMoeConfig(
+            text_config={**_stepped(text), **experts}, **_deepstacked(text, vocabulary)
+        )
+    )
+
+
+def _stepped(text: dict[str, Any]) -> dict[str, Any]:
+    rope = {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "mrope_section": [4, 2, 2],
+        "mrope_interleaved": True,
+    }
+    return {**text, "head_dim": 16, "rope_parameters": rope}
+
+
+def _deepstacked(text: dict[str, Any], vocabulary: dict[str, int]) -> dict[str, Any]:
+    """Vision tower, its taps, and token numbers."""
+    return {
+        "vision_config": {
+            "depth": 3,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_heads": 2,
+            "patch_size": 7,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "num_position_embeddings": 16,
+            "out_hidden_size": text["hidden_size"],
+            "deepstack_visual_indexes": [0, 1],
+        },
+        "image_token_id": vocabulary["<image>"],
+        "video_token_id": vocabulary["<video>"],
+        "vision_start_token_id": vocabulary["<|vision_start|>"],
+        "vision_end_token_id": vocabulary["<|vision_end|>"],
+        "tie_word_embeddings": False,
+    }
+
+
+BUILDERS = {"llava": _llava, "qwen": _qwen, "qwen3": _qwen3, "qwen3_moe": _qwen3_moe}
 
 
 def main(argv: list[str] | None = None) -> int:

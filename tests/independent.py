@@ -108,6 +108,7 @@ def masked_forward(
     positions: np.ndarray,
     masks: np.ndarray,
     attentions: bool = False,
+    **given: Any,
 ) -> Forward:
     """One forward over the whole sequence with one 4-D mask and one set of positions per layer.
 
@@ -115,6 +116,7 @@ def masked_forward(
         embeddings: (n, e).
         positions: (l, a, n).
         masks: (l, n, n) bool, True where row may look at column.
+        given: more arguments of the text model's forward.
     """
     model, cache = engine.language_model, DynamicCache()
     usual = model.config._attn_implementation
@@ -122,8 +124,8 @@ def masked_forward(
     try:
         with _per_layer(model, engine, positions, masks):
             output = model(
+                **{"attention_mask": {"full_attention": None}, **given},
                 inputs_embeds=embeddings[None],
-                attention_mask={"full_attention": None},
                 past_key_values=cache,
                 use_cache=True,
                 output_attentions=attentions,
@@ -141,7 +143,9 @@ def masked_forward(
 
 
 @torch.no_grad()
-def plain_forward(engine: AbstractHermes, embeddings: Tensor, positions: np.ndarray) -> Forward:
+def plain_forward(
+    engine: AbstractHermes, embeddings: Tensor, positions: np.ndarray, **given: Any
+) -> Forward:
     """transformers' unmodified causal forward with explicit position ids (a, n)."""
     cache = DynamicCache()
     output = engine.language_model(
@@ -149,6 +153,7 @@ def plain_forward(engine: AbstractHermes, embeddings: Tensor, positions: np.ndar
         position_ids=position_ids(engine, positions),
         past_key_values=cache,
         use_cache=True,
+        **given,
     )
     layers = cache.layers
     return Forward(

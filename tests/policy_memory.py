@@ -13,7 +13,7 @@ from torch import Tensor
 from hermes import MemoryConfig, StreamMemory, make_policy
 from hermes.policies import Policy
 from hermes.positions import Placement
-from hermes.provenance import Provenance
+from hermes.store.provenance import Provenance
 from inference.reindex_1d import Positions1D
 
 NUM_LAYERS, HEADS, WIDTH, PREFIX = 4, 2, 8, 3
@@ -40,7 +40,9 @@ def add_frames(memory: StreamMemory, keys: Tensor, values: Tensor, first: int = 
     """Append frames: keys, values (l, f, t, g, d); one second per frame."""
     _, frames, length = keys.shape[:3]
     numbers = torch.arange(first, first + frames).repeat_interleave(length)
-    origin = Provenance(numbers, numbers.double(), torch.arange(length).repeat(frames))
+    side = round(length**0.5)
+    size = (side, side) if side * side == length else (1, length)
+    origin = Provenance(numbers, numbers.double(), torch.arange(length).repeat(frames), size)
     flat = (states.flatten(1, 2).transpose(1, 2) for states in (keys, values))
     _append(memory, *flat, origin)
 

@@ -18,8 +18,10 @@ from tiny import ask, contents, open_stream, random_frames
 from inference import AbstractHermes
 
 KV_SIZE = 16
-"""Four frames (LLaVA) or pairs of frames (Qwen)."""
-CHUNK_FRAMES = {"llava": 3, "qwen": 6}
+"""Four frames (LLaVA) or pairs of frames (Qwen2.5-VL)."""
+KV_SIZES = {"qwen3": 92}
+"""Four pairs of frames with their time stamps."""
+CHUNK_FRAMES = {"llava": 3, "qwen": 6, "qwen3": 6}
 NUM_CHUNKS = 2
 """Before the first question; from the second on something leaves."""
 MAX_NEW_TOKENS = 3
@@ -89,12 +91,17 @@ def run_stream(engine: AbstractHermes, traffic: Traffic | None = None) -> Run:
     return Run([first, second], contents(engine), costs, places)
 
 
+def kv_size_of(base: AbstractHermes) -> int:
+    """The budget of these streams."""
+    return KV_SIZES.get(base.family, KV_SIZE)
+
+
 @contextmanager
 def stream_on_pretended(
     base: AbstractHermes, num_devices: int, **options: Any
 ) -> Iterator[tuple[AbstractHermes, Traffic]]:
     """A fresh stream on a copy of the weights of `base`, spread over pretended devices."""
-    config = open_stream(base, **{"kv_size": KV_SIZE, **options}).config
+    config = open_stream(base, **{"kv_size": kv_size_of(base), **options}).config
     model = _spread_copy(base.model, num_devices)
     with pretended_devices(num_devices) as traffic:
         yield type(base)(model, base.processor, config, sample_fps=base.sample_fps), traffic

@@ -23,7 +23,7 @@ from hermes.policies.hermes import Hermes
 from hermes.policy_parts import guidance
 from hermes.policy_text import memory_fields, read_policy, split_options
 from inference import AbstractHermes, Stream
-from inference.prompts import guidance_hash, prompts_hash
+from inference.answers.prompts import guidance_hash, prompts_hash
 from video_qa.comparison.arguments import parser
 
 NUM_LAYERS = 10

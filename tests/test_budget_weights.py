@@ -12,8 +12,8 @@ from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes import POLICIES, MemoryConfig, SnapshotError, make_policy
 from hermes.layout import MemoryLayout
-from hermes.smoothing import aligned
-from inference.stream_file import load_stream, save_stream
+from hermes.scores.smoothing import aligned
+from inference.saved.stream_file import load_stream, save_stream
 
 WEIGHTS = (0.5, 1.0, 2.0)
 ABLE = [name for name, kind in POLICIES.items() if kind.takes_budget_weights]

@@ -12,7 +12,7 @@ import pytest
 import hermes
 from hermes.policy_text import POLICY_NAMES
 from hermes_cli.main import COMMANDS, main
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from video_qa.questions.benchmarks import DATASETS
 
 ROOT = Path(__file__).resolve().parent.parent

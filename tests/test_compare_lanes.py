@@ -116,7 +116,7 @@ def test_retention_counts_the_tokens_that_are_there(base: AbstractHermes, video:
         )
         total = last.counts.sum(axis=1) + last.summaries
         held[policy] = last.counts
-        expected = 24 if lane.model.reprefill else lane.model.memory.num_visual
+        expected = 24 if lane.model.policy.reprefills else lane.model.memory.num_visual
         assert set(total.tolist()) <= {expected, 24 // log.tokens_per_step * log.tokens_per_step}
     newest = held["recent"][0].nonzero()[0]
     assert newest.tolist() == list(range(newest[0], held["recent"].shape[1]))

@@ -62,7 +62,7 @@ def test_questions_of_both_kinds(tmp_path):
 def test_one_kind_alone(tmp_path, questions, sections, streaming):
     out = tmp_path / "out"
     assert run(tmp_path, [questions], f"--save_dir={out}") == 0
-    assert set(metrics(out)) == sections
+    assert set(metrics(out)) == {"protocol", *sections}
     config = json.loads((out / "config.json").read_text())
     assert config["settings"]["streaming"] is streaming
     assert ("choices" in table(out / "results.csv").columns) is ("general" in sections)
@@ -71,7 +71,7 @@ def test_one_kind_alone(tmp_path, questions, sections, streaming):
 def test_only_open_rows_of_a_mixed_table_with_a_limit(tmp_path):
     out = tmp_path / "out"
     assert run(tmp_path, [[OPEN], [choice("which?", 5.0)]], "--limit=1", f"--save_dir={out}") == 0
-    assert set(metrics(out)) == {"words"}
+    assert set(metrics(out)) == {"protocol", "words"}
 
 
 def test_a_missing_annotation_is_asked_for(tmp_path, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("pydantic")
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from reproduction.checkpoint_sizes import SHAPES
 from scripts.model_memory import rows
 from video_qa.preparation.command import _parser
@@ -96,7 +96,7 @@ def test_the_size_of_a_stream_is_what_its_buffers_take():
     """Against the memory itself, on a small shape."""
     import torch
 
-    from hermes.layer_stack import LayerStack
+    from hermes.store.layer_stack import LayerStack
     from reproduction.checkpoint_sizes import CHUNK_FRAMES, Shape
 
     shape = Shape(num_parameters=0, num_layers=3, num_kv_heads=2, tokens_per_frame=4, head_dim=8)

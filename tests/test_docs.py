@@ -16,7 +16,7 @@ import hermes.policies
 from hermes.policies import POLICIES
 from hermes.policy_parts.guidance import QUESTIONS
 from hermes.policy_text import POLICY_NAMES, memory_fields
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from scripts.draw_layers import draw
 from video_qa.hermes_vqa import main as worker_main
 from video_qa.launchers import local

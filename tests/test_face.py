@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 import hermes
 from hermes import ContextLimitError
-from inference import Answer, FrameError, Stream
+from inference import Answer, FrameError, Stream, ask_together
+from inference.answers.multiple_choice import format_mcqa_prompt
+from inference.answers.prompts import Turn
 from inference.face import stream as stream_file
-from inference.multiple_choice import format_mcqa_prompt
-from inference.prompts import Turn
 from video import VideoError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -352,6 +352,22 @@ def test_another_stream_may_have_other_settings(stream):
         stream.new_stream(policy="two_speed:recent_shar=0.3")
 
 
+def test_questions_to_several_streams(stream):
+    streams = stream.new_streams(2)
+    for number, one in enumerate(streams):
+        one.watch(FRAMES[: 10 + 8 * number])
+    alone = stream.new_stream()
+    alone.watch(FRAMES[:18])
+    open_answer, choice = ask_together(streams, ["?", "Which?"], [None, OPTIONS], max_new_tokens=9)
+    expected = alone.ask("Which?", OPTIONS, max_new_tokens=9)
+    assert (choice, choice.letter, choice.option) == (expected, expected.letter, expected.option)
+    assert open_answer.letter is None and streams[0].engine.conv_history[-1].question == "?"
+    with pytest.raises(RuntimeError, match="a stream has watched nothing yet"):
+        ask_together([*streams, stream.new_stream()], ["?"] * 3)
+    with pytest.raises(ValueError, match="options for 1 of 2 questions"):
+        ask_together(streams, ["?", "?"], [OPTIONS])
+
+
 def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):
     stream.watch(random_frames(8))
     pieces = stream.ask_stream("?")
@@ -363,7 +379,7 @@ def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):
 
 
 def test_a_wrong_policy_is_refused_before_the_weights_are_read(monkeypatch):
-    monkeypatch.setattr("inference.loading._weights", None)
+    monkeypatch.setattr("inference.checkpoints.loading._weights", None)
     with pytest.raises(ValueError, match=r"unknown option recent_shar .*for every policy: "):
         hermes.open("nano", kv_size=64, policy="two_speed:recent_shar=0.3")
 

@@ -13,7 +13,7 @@ from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes import ContextLimitError
 from hermes.policies import POLICIES
-from inference.prompts import Turn, guidance_texts
+from inference.answers.prompts import Turn, guidance_texts
 
 KV_SIZE = 24
 LIMITS = {"llava": 130, "qwen": 90}

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hermes import MemoryConfig, MemoryLayout, configure
-from hermes.importance import blend, mean_attention, min_max, recency
 from hermes.layout import Band
 from hermes.policies.uniform import spread
 from hermes.positions import dense_ranks
-from hermes.smoothing import smooth_across_layers, smoothing_matrix
-from hermes.summary import fold
+from hermes.scores.importance import blend, mean_attention, min_max, recency
+from hermes.scores.smoothing import smooth_across_layers, smoothing_matrix
+from hermes.scores.summary import fold
 from inference.llavaov_hermes import LlavaOneVisionHermes
 from inference.qwenvl_hermes import QwenVLHermes
 

@@ -7,7 +7,7 @@ import torch
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes import MemoryIntegrityError
-from hermes.provenance import SUMMARY
+from hermes.store.provenance import SUMMARY
 
 
 def test_evicting_nothing_changes_nothing(base_any):

@@ -14,7 +14,7 @@ from pretended_device import Traffic, pretended_devices
 from hermes import MemoryConfig, StreamMemory, compress, make_policy
 from hermes.policies import POLICIES
 from hermes.positions import Placement
-from hermes.provenance import Provenance
+from hermes.store.provenance import Provenance
 from inference.reindex_1d import Positions1D
 from inference.reindex_3d import Positions3D
 

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from tiny import assert_same, contents, open_stream, random_frames, watch
 
 from hermes import SnapshotError
+from hermes.saved import snapshot
 
 POLICIES = ("hermes", "recent", "uniform", "none")
 """What holds no state beside the memory; `random` would also need its generator."""
@@ -19,12 +20,12 @@ def test_a_restored_stream_continues_as_if_never_interrupted(base_any, tmp_path,
     frames, options = random_frames(48), {"policy": policy, "reindex": reindex, "kv_size": 24}
     usual = open_stream(base_any, **options)
     watch(usual, frames[:24])
-    usual.memory.snapshot(tmp_path / "stream.safetensors", {"note": "after 24 frames"})
+    snapshot.save(usual.memory, tmp_path / "stream.safetensors", {"note": "after 24 frames"})
     saved = contents(usual)
 
     other = open_stream(base_any, **options)
     watch(other, random_frames(16, seed=9))  # something else was there before
-    note = other.memory.restore(tmp_path / "stream.safetensors")
+    note = snapshot.load(other.memory, tmp_path / "stream.safetensors")
     other.total_processed_frames = usual.total_processed_frames
     assert note == {"note": "after 24 frames"}
     assert_same(saved, contents(other))
@@ -38,15 +39,15 @@ def test_saving_overwrites_only_when_complete(base_any, tmp_path, monkeypatch):
     engine = open_stream(base_any)
     watch(engine, random_frames(8))
     path = tmp_path / "stream.safetensors"
-    engine.memory.snapshot(path)
+    snapshot.save(engine.memory, path)
     first = path.read_bytes()
 
     def failing(*args, **kwargs):
         raise OSError("disk full")
 
-    monkeypatch.setattr("hermes.checked_file.save_file", failing)
+    monkeypatch.setattr("hermes.saved.checked_file.save_file", failing)
     with pytest.raises(OSError, match="disk full"):
-        engine.memory.snapshot(path)
+        snapshot.save(engine.memory, path)
     assert path.read_bytes() == first
     assert list(tmp_path.iterdir()) == [path]
 
@@ -92,11 +93,11 @@ DAMAGES = {
 def test_a_wrong_file_is_refused_and_the_memory_stays(base_any, tmp_path, damage, message):
     engine, path = open_stream(base_any), tmp_path / "stream.safetensors"
     watch(engine, random_frames(8))
-    engine.memory.snapshot(path)
+    snapshot.save(engine.memory, path)
     before = contents(engine)
     damage(path)
     with pytest.raises(SnapshotError, match=message) as error:
-        engine.memory.restore(path)
+        snapshot.load(engine.memory, path)
     assert str(path) in str(error.value)
     assert_same(before, contents(engine))
 
@@ -104,6 +105,6 @@ def test_a_wrong_file_is_refused_and_the_memory_stays(base_any, tmp_path, damage
 def test_a_snapshot_of_the_other_family_is_refused(load, tmp_path):
     llava, qwen = (open_stream(load(family)) for family in ("llava", "qwen"))
     watch(llava, random_frames(8))
-    llava.memory.snapshot(tmp_path / "stream")
+    snapshot.save(llava.memory, tmp_path / "stream")
     with pytest.raises(SnapshotError, match="position axes"):
-        qwen.memory.restore(tmp_path / "stream")
+        snapshot.load(qwen.memory, tmp_path / "stream")

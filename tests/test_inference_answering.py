@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from inference.cleanup import clean_up, settled
+from inference.answers.cleanup import clean_up, settled
+from inference.answers.timing import AnswerTiming, Stopwatch
 from inference.errors import DeviceMemoryError, NonFiniteLogitsError
-from inference.timing import AnswerTiming, Stopwatch
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def _scripted(engine, monkeypatch, text: str) -> None:
         scores[next(ids)] = 1
         return scores
 
-    monkeypatch.setattr(engine._answering, "_logits", logits)
+    monkeypatch.setattr(engine._answering, "logits", logits)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_the_time_of_a_consumer_is_not_that_of_a_token(engine, monkeypatch):
         now[0] += 1e-6
         return now[0]
 
-    monkeypatch.setattr("inference.timing.time.perf_counter", tick)
+    monkeypatch.setattr("inference.answers.timing.time.perf_counter", tick)
     _scripted(engine, monkeypatch, "many words come")
     for _ in engine.stream_answer(_asked(engine), max_new_tokens=50):
         now[0] += 100
@@ -222,7 +222,7 @@ def test_a_full_device_names_the_settings_and_leaves_the_memory(engine, doing, a
 
 def test_an_exception_while_decoding_leaves_no_trace(engine, monkeypatch):
     before = contents(engine)
-    original, calls = engine._answering._logits, []
+    original, calls = engine._answering.logits, []
 
     def failing(hidden):
         calls.append(1)
@@ -230,7 +230,7 @@ def test_an_exception_while_decoding_leaves_no_trace(engine, monkeypatch):
             raise RuntimeError("out of memory")
         return original(hidden)
 
-    monkeypatch.setattr(engine._answering, "_logits", failing)
+    monkeypatch.setattr(engine._answering, "logits", failing)
     with pytest.raises(RuntimeError, match="out of memory"):
         ask(engine, max_new_tokens=10)
     assert_same(before, contents(engine))

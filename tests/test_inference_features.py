@@ -8,8 +8,8 @@ import pytest
 import torch
 from tiny import TOLERANCE, largest_error, random_frames
 
-from inference.frames import patchify, pixels, smart_size
 from inference.llavaov_hermes import frame_features
+from inference.vision.frames import patchify, pixels, smart_size
 
 
 def _llava_images(engine, num_frames: int) -> torch.Tensor:

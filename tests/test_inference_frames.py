@@ -14,8 +14,8 @@ from PIL import Image
 from transformers import Qwen2VLImageProcessorPil, SiglipImageProcessorPil
 
 from inference import FrameError, llavaov_hermes, qwenvl_hermes
-from inference.frames import PixelConfig, patchify, pixels, resize, smart_size
-from inference.qwenvl_hermes import PatchLinear
+from inference.vision.frames import PixelConfig, patchify, pixels, resize, smart_size
+from inference.vision.qwen_vision import PatchLinear
 
 CPU = torch.device("cpu")
 SIZES = [(384, 384), (720, 1280), (100, 60), (56, 56), (380, 400)]

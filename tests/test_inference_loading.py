@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from tiny import ask, random_frames, watch
 
 from inference import MODELS, ModelLoadError, load_model
-from inference.loading import _refuse_offload, resolve, resolve_device, tokens_per_step
-from inference.models import ROOT
+from inference.checkpoints.loading import _refuse_offload, resolve, resolve_device, tokens_per_step
+from inference.checkpoints.models import ROOT
 
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
@@ -142,7 +142,7 @@ def test_a_missing_folder_says_how_to_get_one(path):
 
 @pytest.mark.parametrize("key", [key for key in MODELS if key != "nano"])
 def test_missing_weights_name_their_own_source(key, monkeypatch, tmp_path):
-    monkeypatch.setattr("inference.models.ROOT", tmp_path)
+    monkeypatch.setattr("inference.checkpoints.models.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     documented = (ROOT / "models/README.md").read_text()
     for asked in (key, MODELS[key].path, f"./x/{MODELS[key].path}"):
@@ -156,7 +156,7 @@ def test_missing_weights_name_their_own_source(key, monkeypatch, tmp_path):
 def test_nano_is_found_from_any_directory(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert (Path(resolve("nano")) / "config.json").is_file()
-    monkeypatch.setattr("inference.models.ROOT", tmp_path)
+    monkeypatch.setattr("inference.checkpoints.models.ROOT", tmp_path)
     with pytest.raises(ModelLoadError, match=r"comes with the project: 'git -C .* checkout"):
         resolve("nano")
 

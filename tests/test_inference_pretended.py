@@ -7,14 +7,17 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from pretended_device import move
 from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.policies import POLICIES
-from inference.stream_file import load_stream, save_stream
+from inference import llavaov_hermes
+from inference.saved.stream_file import load_stream, save_stream
 
 RECORD = Path(__file__).parent.parent / "docs" / "benchmarks" / "devices.json"
 DEVICES = (1, 2)
@@ -117,3 +120,45 @@ def test_a_tempered_answer_and_the_released_view(base):
     watch(plain, random_frames(24))
     for ours, theirs in zip(rotated, plain.kv_cache, strict=True):
         assert torch.equal(ours, theirs[0])
+
+
+def test_a_head_on_the_first_device(base):
+    """Where accelerate puts it if it shares its weights with the embeddings."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        move(engine.model.lm_head, "cuda:0")
+        try:
+            seen = run_stream(engine)
+        finally:
+            move(engine.model.lm_head, "cuda:1")  # the copy serves other tests
+    assert seen.answers == expected.answers
+
+
+def test_rotations_that_come_from_another_device(base):
+    """As accelerate's hooks make them: a module computes, and answers, where its weights are."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        own = engine.decoder.rotary
+        engine.decoder.rotary = lambda like, index: [t.to("cuda:1") for t in own(like, index)]
+        seen = run_stream(engine)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)
+
+
+def test_features_that_come_from_another_device(base, monkeypatch):
+    """The tower may lie anywhere, too."""
+    expected = run_stream(open_stream(base, kv_size=KV_SIZE))
+    with stream_on_pretended(base, 2) as (engine, _):
+        if engine.family == "llava":
+            own = llavaov_hermes.frame_features
+            monkeypatch.setattr(
+                llavaov_hermes, "frame_features", lambda *given: own(*given).to("cuda:1")
+            )
+        else:
+            tower = engine._vision
+            engine._vision = lambda *given: SimpleNamespace(
+                pooler_output=tower(*given).pooler_output.to("cuda:1")
+            )
+        seen = run_stream(engine)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)

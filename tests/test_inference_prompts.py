@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from inference.answers.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
 from inference.llavaov_hermes import LlavaOneVisionHermes
-from inference.prompts import Turn, get_prompt, guidance_texts, parse_options, prompts_hash
 from inference.qwenvl_hermes import QwenVLHermes
 
 BODY = "Question: Who?\nOptions:\n(A) one man\n(B) two\nmen\n(C) none\nOnly give the best option."
@@ -97,5 +97,5 @@ def test_the_hash_depends_on_the_strings(monkeypatch):
     assert prompts_hash("init") == before
     assert len(before) == 12
     assert prompts_hash("other") != before
-    monkeypatch.setattr("inference.prompts.ANSWER_PREFIX", "Answer: (")
+    monkeypatch.setattr("inference.answers.prompts.ANSWER_PREFIX", "Answer: (")
     assert prompts_hash("init") != before

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inference.answers.sampler import Sampler
 from inference.errors import NonFiniteLogitsError
-from inference.sampler import Sampler
 
 LOGITS = st.lists(st.floats(-5, 5, width=32), min_size=6, max_size=6)
 

@@ -10,10 +10,11 @@ import torch
 from pretended_stream import CHUNK_FRAMES, KV_SIZE, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from hermes import SnapshotError, checked_file
+from hermes import SnapshotError
 from hermes.policies import POLICIES
 from hermes.policies.recent import Recent
-from inference.stream_file import load_stream, save_stream
+from hermes.saved import checked_file
+from inference.saved.stream_file import load_stream, save_stream
 
 OTHER_PATHS: list[tuple[str, dict[str, Any]]] = [
     ("rekv", {"quantised": True, "local_share": 0.5, "host_bytes_limit": 100_000}),
@@ -173,11 +174,11 @@ def test_another_state_is_refused_before_anything_is_touched(load, tmp_path, pol
     _begin(engine, MOMENTS[1])
     save_stream(engine, path)
     _altered(path, change)
-    before, kept = contents(engine), (engine.policy, engine.reprefill)
+    before, kept = contents(engine), (engine.policy, engine.kept)
     with pytest.raises(SnapshotError, match=f"the state of the policy '{policy}' is missing or"):
         load_stream(engine, path)
     assert_same(contents(engine), before)
-    assert (engine.policy, engine.reprefill) == kept
+    assert (engine.policy, engine.kept) == kept
 
 
 def test_a_policy_that_hides_its_state_cannot_be_saved(load, tmp_path, monkeypatch):

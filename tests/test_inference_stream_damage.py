@@ -15,8 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
-from hermes import SnapshotError, checked_file
-from inference.stream_file import load_stream, save_stream
+from hermes import SnapshotError
+from hermes.saved import checked_file
+from inference.saved.stream_file import load_stream, save_stream
 
 
 class Opened(NamedTuple):

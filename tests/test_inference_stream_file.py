@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from hermes import SnapshotError
+from hermes.saved.snapshot import save
 from inference import load_model
-from inference.stream_file import load_stream, save_stream
+from inference.saved.stream_file import load_stream, save_stream
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 POLICIES = ("hermes", "random", "recent")
@@ -69,6 +70,6 @@ def test_a_stream_of_another_policy_is_refused(checkpoint, tmp_path):
 def test_a_bare_memory_is_no_stream(checkpoint, tmp_path):
     engine = open_engine(checkpoint)
     watch(engine, range(2))
-    engine.memory.snapshot(tmp_path / "s")
+    save(engine.memory, tmp_path / "s")
     with pytest.raises(SnapshotError, match="no stream"):
         load_stream(open_engine(checkpoint), tmp_path / "s")

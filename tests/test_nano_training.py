@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from inference import load_model, prompts
-from inference.frames import pixels
-from inference.multiple_choice import format_mcqa_prompt
+from inference import load_model
+from inference.answers import prompts
+from inference.answers.multiple_choice import format_mcqa_prompt
+from inference.vision.frames import pixels
 from nano_training import checkpoint, decoder_run, eyes, texts
 from nano_training.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
 from nano_training.lookup import looked_up

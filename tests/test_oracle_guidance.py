@@ -12,7 +12,7 @@ from independent import embed_text, masked_forward
 from test_oracle_masking import Bookkeeping, random_run
 from tiny import assert_same, contents, largest_error, open_stream, random_frames, watch
 
-from inference.prompts import guidance_texts
+from inference.answers.prompts import guidance_texts
 
 WANTED = {0: "local", 2: "mixed", 5: "mixed", 8: "global", 9: "global"}
 

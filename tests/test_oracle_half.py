@@ -13,8 +13,8 @@ from independent import embed_frames, embed_text, place, position_ids
 from tiny import SIDE, largest_error, open_stream
 from transformers import DynamicCache
 
-from hermes.importance import mean_attention
 from hermes.rotation import rotate
+from hermes.scores.importance import mean_attention
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 QUESTION = "\nWhat moved?<|im_end|><|im_start|>assistant\n"

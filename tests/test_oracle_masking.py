@@ -25,16 +25,20 @@ class Bookkeeping:
 
     def append(self, shape: tuple[int, ...]) -> None:
         """New tokens follow what is alive; each sees that and its own past."""
+        self.append_at(place(self.family, 0, shape, time_step=4))
+
+    def append_at(self, offsets: np.ndarray) -> None:
+        """The same for tokens at (a, q) offsets from the next free position."""
         for layer in range(NUM_LAYERS):
             alive, stack = self.alive[layer], self.positions[layer]
             start = max((stack[token].max() + 1 for token in alive), default=0)
-            new = place(self.family, start, shape, time_step=4)
+            new = start + offsets
             past = list(alive)
             for offset in range(new.shape[1]):
                 alive.append(self.count + offset)
                 stack.append(new[:, offset])
                 self.rows[layer].append([*past, *range(self.count, self.count + offset + 1)])
-        self.count += new.shape[1]
+        self.count += offsets.shape[1]
 
     def evict(self, layer: int, prefix: int, kept: np.ndarray) -> None:
         """Keep the prefix and the `kept` of the visual tokens."""

@@ -98,7 +98,7 @@ def test_evicting_nothing_changes_nothing(base, policy):
 def test_work_at_question_time_is_declared(run, family, policy):
     engine = run(family, "float32", policy)["engine"]
     memory, recall = engine.policy.recall(engine.memory, engine.rule)
-    works = recall is not None or memory is not engine.memory or engine.reprefill is not None
+    works = recall is not None or memory is not engine.memory or engine.policy.reprefills
     assert works == engine.policy.works_at_question_time
     assert engine.describe()["works_at_question_time"] == works
 

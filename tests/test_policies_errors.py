@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from policy_memory import add_frames, chosen, empty_memory, policy_of, random_states
 from tiny import open_stream
 
@@ -71,18 +70,6 @@ def test_options_through_the_loader(checkpoint):
         policy_options={"num_frames": 2},
     )
     assert engine.policy.options.num_frames == 2
-
-
-@pytest.mark.parametrize("policy", ["rekv", "two_speed", "two_speed_recall", "stream_mem"])
-def test_frames_of_two_sizes_are_refused(policy):
-    memory = empty_memory()
-    add_frames(memory, *random_states(3, 4))
-    add_frames(memory, *random_states(3, 6), first=3)
-    acting = policy_of(policy, 12)
-    attention = torch.rand(4, 30)
-    with pytest.raises(ValueError, match=r"differ in size.*equal height and width"):
-        kept = chosen(acting, memory, attention)
-        acting.evicting(memory, [attention], [kept])
 
 
 def test_a_store_below_one_frame_is_refused_before_anything_is_lost():

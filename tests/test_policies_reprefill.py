@@ -18,12 +18,12 @@ BASELINES = ("last_frames", "uniform_frames", "uniform_recent")
 
 
 def _shown(engine) -> list[int]:
-    return [step.number for step in engine.reprefill.chosen()]
+    return [step.number for step in engine.kept.chosen()]
 
 
 def _hidden_of_question(engine, question: str) -> torch.Tensor:
     with engine.memory.scratch():
-        engine.reprefill.prefill()
+        engine.kept.prepare()
         return engine.read_text(question, output="all")
 
 
@@ -64,7 +64,7 @@ def test_memory_is_bounded_and_the_past_is_covered(base, policy):
     sizes = []
     for step in range(12):
         watch(engine, random_frames(8, seed=step))
-        sizes.append(engine.reprefill.num_bytes)
+        sizes.append(engine.kept.num_bytes)
     assert max(sizes) <= 2 * 24 * engine.text_config.hidden_size * 4
     assert len(set(sizes[6:])) == 1
     shown = _shown(engine)
@@ -114,7 +114,7 @@ def test_clearing_forgets_the_frames(base):
     engine = open_stream(base, policy="last_frames")
     watch(engine, random_frames(8))
     engine.clear_cache()
-    assert engine.reprefill.num_bytes == 0 and _shown(engine) == []
+    assert engine.kept.num_bytes == 0 and _shown(engine) == []
 
 
 def test_a_question_before_the_first_frame(base):

@@ -21,12 +21,12 @@ from policy_memory import (
     random_states,
 )
 
-from hermes.importance import mean_attention
 from hermes.policy_parts.novelty import choose_keyframes, stream_novelty
 from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import top_after, top_rows
 from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors
 from hermes.policy_parts.value_norm import known_frames, masked_mean, pooled_norms
+from hermes.scores.importance import mean_attention
 
 LENGTH = 4
 
@@ -228,14 +228,9 @@ def test_streaming_llm_keeps_sinks_and_window():
     assert policy_of("streaming_llm", 12).config.reindex == "eager"
 
 
-def test_hermes_exact_is_a_preset():
-    policy = policy_of("hermes_exact", 12)
-    assert policy.config.probe == "exact"
-    assert policy.config.working_recency_weight == (0.75, 0.15)
-    memory = _filled(8)
-    same = policy_of("hermes", 12)  # the defaults of MemoryConfig already are Eq. 3
-    attention = random_attention(32)
-    assert torch.equal(chosen(policy, memory, attention), chosen(same, memory, attention))
+def test_a_former_name_says_what_it_is_now():
+    with pytest.raises(ValueError, match=r"hermes_exact.*is hermes:profile=paper now; known: "):
+        policy_of("hermes_exact", 12)
 
 
 def test_two_speed_leaves_the_recent_window_untouched():

@@ -61,7 +61,7 @@ def test_the_loader_is_given_both_kinds(monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.parametrize("streaming", [True, False])
 @pytest.mark.parametrize(
     "policy",
-    ["hermes", "hermes:profile=paper:position_limit=64", "streaming_llm", "hermes_exact", SPEC],
+    ["hermes", "hermes:profile=paper:position_limit=64", "streaming_llm", SPEC],
 )
 def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run(
     base: AbstractHermes,

@@ -13,10 +13,12 @@ import torch
 from tiny import open_stream, random_frames, watch
 
 from hermes import POLICIES, PROFILES, MemoryConfig, configure, make_policy
+from hermes.policy_parts.guidance import QUESTIONS
 from hermes.precedence import LAYERS, layers_of, resolve
 from inference import llavaov_hermes, load_model
-from inference.registry import FAMILIES
+from inference.checkpoints.registry import FAMILIES, family_of
 
+QUESTION = sorted({*QUESTIONS} - {"default"})[0]
 VALUES: dict[str, tuple[Any, Any]] = {
     "sensory_ratio": (0.2, 0.25),
     "long_term_ratio": (0.4, 0.5),
@@ -27,6 +29,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "long_term_recency_weight": (0.25, 0.5),
     "long_term_decay": (1.0, 2.0),
     "smoothing": ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
+    "budget_weights": ((2.0, 2.0, 2.0), (3.0, 3.0, 3.0)),
     "min_max_epsilon": (1e-3, 1e-2),
     "summary": ("weighted", "none"),
     "probe": ("embedding", "exact"),
@@ -34,6 +37,9 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "reindex_margin": (7, 8),
     "position_limit": (64, 65),
     "use_history": (True, False),
+    "guidance_prompts": ("default", QUESTION),
+    "frame_text": ("scored", "dropped"),
+    "outer_markers": (True, False),
     "chunk_frames": (3, 4),
     "seed": (5, 6),
 }
@@ -45,7 +51,9 @@ CASES = [(name, *pair) for name, (a, b) in VALUES.items() for pair in ((a, b), (
 
 def test_the_table_knows_every_field():
     assert [*VALUES] == [name for name in FIELDS if name in VALUES]
-    assert set(FIELDS) - set(VALUES) == {"kv_size", "policy", "policy_options", "profile"}
+    assert set(FIELDS) - set(VALUES) == {
+        *("kv_size", "policy", "policy_options", "profile"),
+    }
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
@@ -105,7 +113,7 @@ def test_by_hand_and_unnamed_the_policy_decides(policy):
     assert config.set_by == expected
 
 
-@pytest.mark.parametrize("engine", [family.engine for family in FAMILIES.values()])
+@pytest.mark.parametrize("engine", [family_of(name).engine for name in FAMILIES])
 @pytest.mark.parametrize("profile", PROFILES)
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_a_profile_is_a_preset_under_every_policy(engine, profile, policy):
@@ -124,7 +132,7 @@ def test_layers_give_the_same_configuration_again(policy):
         data_set={"reindex": "eager"},
         kv_size=8,
         policy=policy,
-        **({} if policy == "hermes_exact" else {"sensory_decay": 3.0}),
+        sensory_decay=3.0,
     )
     for again in (resolve(layers_of(config)), copy.deepcopy(config)):
         assert (again, again.set_by) == (config, config.set_by)

@@ -7,7 +7,7 @@ import torch
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.compression import stacked_attention
-from inference.prompts import guidance_texts
+from inference.answers.prompts import guidance_texts
 
 KV_SIZE = 24
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("pydantic")  # which reads annotations
 from eval.multiple_choice.tasks import NANOSTREAM, OVO, STREAMING
 from hermes.policy_text import check_policy, read_policy
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from reproduction import efficiency, nano
 from reproduction.checkpoint_sizes import SHAPES
 from reproduction.columns import NOT_FROM_A_RUN, metric_of

@@ -256,7 +256,7 @@ def test_a_budget_below_the_first_frames_of_a_video_is_reported_with_advice(
 def test_missing_weights_are_noticed_before_workers_start(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inference.models.ROOT", tmp_path)
+    monkeypatch.setattr("inference.checkpoints.models.ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     command = arguments(tmp_path, videos_with(tmp_path, [TALK]), REAL)
     for model in ("qwen2.5_vl_7b", "models/Qwen2.5-VL-7B-Instruct"):

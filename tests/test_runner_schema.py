@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from runner_helpers import choice, write_annotations
 
-from inference.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
+from inference.answers.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
 from video_qa.questions.annotation_file import AnnotationError, load_annotations
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED
 

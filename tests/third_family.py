@@ -1,4 +1,4 @@
-"""A third family, as anyone would add it: this file and one entry in `inference.registry.FAMILIES`.
+"""A third family, as anyone would add it: this file and one entry in the registry of families.
 
 Qwen2-VL as its own template writes a stream: every pair of frames is a video of one step between
 `<|vision_start|>` and `<|vision_end|>`. Its positions are like neither of ours: integers on three
@@ -16,9 +16,9 @@ from torch import Tensor
 from hermes import FamilyConstants
 from hermes.positions import Placement, dense_ranks
 from inference import AbstractHermes
-from inference.frames import PixelConfig, patchify, pixels, smart_size
-from inference.registry import Family
-from inference.visual_chunk import VisualChunk
+from inference.checkpoints.family import Family
+from inference.vision.frames import PixelConfig, patchify, pixels, smart_size
+from inference.vision.visual_chunk import VisualChunk
 
 
 class SteppedPositions:
@@ -89,7 +89,10 @@ class Qwen2VLHermes(AbstractHermes):
             return self.rule.steps(num_steps, height, width)
 
         temporal = self.processor.pixels.temporal_patch_size
-        return VisualChunk(features.flatten(0, 1), place(times), place, temporal, features.shape[1])
+        tokens = features.shape[1]
+        return VisualChunk(
+            features.flatten(0, 1), place(times), place, temporal, tokens, (1, tokens)
+        )
 
 
 def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | None) -> PixelConfig:
@@ -106,7 +109,7 @@ def pixel_config(files: dict[str, Any], model_config: Any, max_pixels: int | Non
 
 
 FAMILY = Family(Qwen2VLHermes, "Qwen2VLForConditionalGeneration", pixel_config)
-"""For the one line: ``FAMILIES["qwen2_vl"] = FAMILY``."""
+"""For the one line: ``FAMILIES["qwen2_vl"] = "third_family"``."""
 
 
 def random_model(text: dict[str, Any], vocabulary: dict[str, int]) -> torch.nn.Module:

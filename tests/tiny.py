@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from hermes import StreamMemory, configure
-from hermes.layer_stack import LayerStack
-from hermes.provenance import joined
+from hermes.store.layer_stack import LayerStack
+from hermes.store.provenance import joined
 from inference import AbstractHermes
 
 TESTS = Path(__file__).resolve().parent

@@ -21,7 +21,7 @@ from typing import Any
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from inference.multiple_choice import extract_characters_regex, format_mcqa_prompt
+from inference.answers.multiple_choice import extract_characters_regex, format_mcqa_prompt
 from video.reader import VideoStream
 from video_qa.base import Answer, BaseVQA
 from video_qa.questions.annotations import Question
@@ -48,7 +48,6 @@ class HermesVQA(BaseVQA):
 
     def start_stream(self) -> None:
         self.model.clear_cache()
-        self.model.encode_init_prompt()
 
     def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
         for chunk in video.take(stop_index):

@@ -4,8 +4,9 @@ r"""See what a memory still remembers of a video.
         --out inspected
 
 Streams the video once and writes, below --out only: retention.csv (tokens per snapshot, layer and
-frame; frame -2 counts summary tokens), retention.svg (the picture), and memory.html (the frames'
-thumbnails, each with the share of it that is held at the moment and in the layer chosen there).
+frame; frame -2 counts summary tokens, -3 the text of frames, such as time stamps), retention.svg
+(the picture), and memory.html (the frames' thumbnails, each with the share of it that is held at
+the moment and in the layer chosen there).
 Exit code 0: written; 2: the command cannot be carried out; 130: stopped.
 """
 

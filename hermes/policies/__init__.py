@@ -5,7 +5,6 @@ from __future__ import annotations
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
 from hermes.policies.hermes import Hermes
-from hermes.policies.hermes_exact import HermesExact
 from hermes.policies.infinipot_v import InfinipotV
 from hermes.policies.last_frames import LastFrames
 from hermes.policies.live_vlm import LiveVlm
@@ -27,7 +26,6 @@ from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {
     "hermes": Hermes,
-    "hermes_exact": HermesExact,
     "infinipot_v": InfinipotV,
     "last_frames": LastFrames,
     "live_vlm": LiveVlm,
@@ -45,11 +43,15 @@ POLICIES: dict[str, type[Policy]] = {
     "uniform_recent": UniformRecent,
 }
 
+FORMER = {"hermes_exact": ", which is hermes:profile=paper now"}
+"""Names that are gone, and what to say."""
+
 
 def policy_kind(name: str) -> type[Policy]:
     """The class of a policy. Raises ValueError, with the known names, for an unknown one."""
     if name not in POLICIES:
-        raise ValueError(f"unknown policy {name!r}; known: {', '.join(sorted(POLICIES))}")
+        known = f"known: {', '.join(sorted(POLICIES))}"
+        raise ValueError(f"unknown policy {name!r}{FORMER.get(name, '')}; {known}")
     return POLICIES[name]
 
 

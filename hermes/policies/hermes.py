@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from hermes.config import MemoryConfig
-from hermes.importance import blend, recency
-from hermes.layer_stack import LayerStack
 from hermes.layout import Band, MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import top_rows
-from hermes.smoothing import aligned, smooth_across_layers, smoothing_matrix
+from hermes.scores.importance import blend, recency
+from hermes.scores.smoothing import aligned, smooth_across_layers, smoothing_matrix
+from hermes.store.layer_stack import LayerStack
 
 _GUIDANCE: dict[Band, Guidance] = {
     Band.SENSORY: "local",
@@ -72,6 +72,12 @@ class Hermes(Policy):
             self.select(stack, scores)
             for stack, scores in zip(memory.stacks, self.scores(memory, attention), strict=True)
         ]
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """The same scores."""
+        return self.scores(memory, attention)
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Top-k of the smoothed scores, which `choose` hands over, in time order."""

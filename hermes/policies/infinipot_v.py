@@ -21,19 +21,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
-from hermes.policy_parts.frames import frame_grid, frame_tail
+from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_share
-from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.selection import pictures_only, top_after
 from hermes.policy_parts.value_norm import known_frames, pooled_norms
+from hermes.store.layer_stack import LayerStack
 
 SMALLEST_RATIO = 1e-3
 
@@ -73,17 +73,19 @@ class _Plan(NamedTuple):
 class InfinipotV(Policy):
     """Keeps what does not repeat and what carries large values."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = InfinipotVOptions
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Reference frames, TaR, VaN. Waits for the device once per stack."""
         options, tail = self.options, frame_tail(memory)
         length = tail.tokens_per_frame
-        budget = max(length, int(options.target_ratio * self.config.kv_size))
+        budget = max(tail.tokens_with_text, int(options.target_ratio * self.config.kv_size))
         wanted = int(options.query_ratio * memory.num_visual / length)
-        reference = max(1, min(wanted, tail.num_whole, budget // length)) * length
+        fitting = budget // tail.tokens_with_text
+        reference = max(1, min(wanted, tail.num_whole, fitting)) * length
         num_tar = int(options.tar_ratio * (budget - reference))
-        grid, known = frame_grid(memory, length), known_frames(memory)
+        grid, known = memory.ledger.newest.size, known_frames(memory)
         self._plan = _Plan(length, budget, reference, num_tar, grid, known)
         return super().choose(memory, attention)
 
@@ -92,7 +94,8 @@ class InfinipotV(Policy):
         plan = self._plan
         secured = redundant_last(stack, plan.reference, plan.length, plan.num_tar)
         scores = pooled_norms(stack, plan.known, plan.grid, self.layout.num_layers)
-        return top_after(scores, secured, plan.budget)
+        is_text = stack.origin.is_text[:, stack.visual]
+        return top_after(pictures_only(scores, is_text), secured, plan.budget)
 
 
 def redundant_last(stack: LayerStack, reference: int, length: int, count: int) -> Tensor:
@@ -104,7 +107,8 @@ def redundant_last(stack: LayerStack, reference: int, length: int, count: int) -
         _likeness(stack.keys[layers, :, visual], patches[layers], length)
         for layers in stack.blocks(total)
     ]
-    scores = torch.cat(likeness).neg()
+    is_text = stack.origin.is_text[:, visual][:, :older]
+    scores = pictures_only(torch.cat(likeness).neg(), is_text)
     secured = torch.ones(len(stack), total, dtype=torch.bool, device=stack.device)
     secured[:, :older] = False
     best = scores.topk(min(count, older), sorted=False).indices
@@ -115,5 +119,5 @@ def _likeness(keys: Tensor, patches: Tensor, length: int) -> Tensor:
     """(l, older) mean cosine of each older token with the newer ones at its patch."""
     unit, older = normalize(keys.float(), dim=-1), patches.shape[1]
     mean = unit[:, :, older:].unflatten(2, (-1, length)).mean(dim=2)
-    places = patches[:, None, :, None].expand(-1, unit.shape[1], -1, unit.shape[3])
+    places = patches.clamp(min=0)[:, None, :, None].expand(-1, unit.shape[1], -1, unit.shape[3])
     return (unit[:, :, :older] * mean.gather(2, places)).sum(dim=-1).mean(dim=1)

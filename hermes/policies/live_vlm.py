@@ -20,15 +20,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Observer, Policy
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_count, check_share
 from hermes.policy_parts.received_attention import received_attention
-from hermes.policy_parts.selection import newest_rows
+from hermes.policy_parts.selection import newest_rows, pictures_only
 from hermes.policy_parts.slices import time_slices, top_with_floors
 from hermes.policy_parts.state import PolicyState, check_names
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class LiveVlm(Policy):
 
         def observe(layer: int, queries: Tensor, keys: Tensor, scaling: float) -> None:
             received = received_attention(queries, keys, scaling, self.options.max_queries)
-            self._received[layer] = received[prefix:]
+            self._received[layer] = _text_first(memory, layer, received[prefix:])
 
         return observe
 
@@ -100,6 +100,7 @@ class LiveVlm(Policy):
         older, buckets = stack.num_visual - self._recent, self.options.num_buckets
         received = [self._received[layer].to(stack.device) for layer in stack.layers]
         scores = torch.stack([row[:older] for row in received])
+        scores = pictures_only(scores, stack.origin.is_text[:, stack.visual][:, :older])
         slices = time_slices(stack.origin.seconds[:, stack.visual][:, :older], buckets)
         budget = self.config.kv_size - self._recent
         past = top_with_floors(scores, slices, buckets, 1.0, budget)
@@ -110,3 +111,12 @@ class LiveVlm(Policy):
     ) -> None:
         """What was received has served."""
         self._received = {}
+
+
+def _text_first(memory: StreamMemory, layer: int, received: Tensor) -> Tensor:
+    """(n,) in the order in which the tokens will stand (`StreamMemory.text_first`)."""
+    if not memory.has_frame_text:
+        return received
+    stack, index = memory.place_of(layer)
+    rows = slice(stack.num_prefix, stack.num_prefix + len(received))
+    return received[(~stack.origin.is_text[index, rows]).int().argsort(stable=True)]

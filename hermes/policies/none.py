@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.policy_parts.base import Policy
+from hermes.store.layer_stack import LayerStack
 
 
 class KeepAll(Policy):

@@ -8,9 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
+from hermes.store.layer_stack import LayerStack
 
 
 class Random(Policy):
@@ -24,9 +24,18 @@ class Random(Policy):
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Uniform without replacement, in time order. Drawn on the CPU: the same on any device."""
-        newest = int(memory.stacks[0].origin.frame[0, memory.stacks[0].num_tokens - 1])
+        newest = memory.ledger.newest.number
         self._generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + newest)
         return super().choose(memory, attention)
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Drawn as well."""
+        return [
+            torch.rand(len(stack), stack.num_visual, generator=self._generator).to(stack.device)
+            for stack in memory.stacks
+        ]
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """One draw per layer, layers in their order."""

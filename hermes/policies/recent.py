@@ -9,9 +9,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 
 
 class Recent(Policy):

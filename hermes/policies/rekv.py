@@ -25,18 +25,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_count, check_flag, check_share
 from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,14 @@ class _Plan(NamedTuple):
     """Frame numbers in the window, the local ones left out."""
     local: list[int]
     retrieved: int
+    num_text: int
+    """Text tokens of the window's frames; a question reads pictures only."""
 
 
 class ReKV(ArchivePolicy):
     """A window while watching, retrieval when asked."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = ReKVOptions
 
     def reset(self) -> None:
@@ -81,13 +84,18 @@ class ReKV(ArchivePolicy):
         self.open_archive(options.host_bytes_limit, quantised=options.quantised)
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """The newest whole frames."""
-        self._length = frame_tail(memory).tokens_per_frame
+        """The newest whole frames, with their text if it is to stay."""
+        self._tail = frame_tail(memory)
+        with_text = self.config.frame_text != "dropped"
+        self._fitting = self._tail.fitting(self.config.kv_size, with_text=with_text)
         return super().choose(memory, attention)
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""
-        return newest_rows(stack, self.config.kv_size // self._length * self._length)
+        frames, text = self._fitting
+        newest = newest_rows(stack, frames * self._tail.tokens_per_frame)
+        last = torch.arange(self._tail.num_text - text, self._tail.num_text, device=stack.device)
+        return torch.cat((last.expand(len(stack), -1), newest), dim=1)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -95,8 +103,8 @@ class ReKV(ArchivePolicy):
         """Frames that leave go to host memory."""
         tail = frame_tail(memory)
         tail.whole_since(-1)
-        leaving = (memory.num_visual - kept[0].shape[1]) // tail.tokens_per_frame
-        self.store.add(memory, 0, tail.numbers[:leaving], tail.tokens_per_frame)
+        leaving = len(tail.numbers) - self._fitting[0]
+        self.store.add(memory, tail.num_text, tail.numbers[:leaving], tail.tokens_per_frame)
 
     def room(self, memory: StreamMemory, plan: _Plan) -> Room:
         """Retrieved and local frames."""
@@ -112,12 +120,13 @@ class ReKV(ArchivePolicy):
         split = len(tail.numbers) - num_local
         window, local = tail.numbers[:split], tail.numbers[split:]
         wanted = total - num_local if options.num_frames is None else options.num_frames
-        return _Plan(length, window, local, min(wanted, len(self.store.frames) + len(window)))
+        retrieved = min(wanted, len(self.store.frames) + len(window))
+        return _Plan(length, window, local, retrieved, tail.num_text)
 
     def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
         """Retrieved frames in time order, then the local ones."""
         chosen = self._choose(memory, plan, layer, queries)
-        stored, start = len(self.store.frames), memory.num_prefix
+        stored, start = len(self.store.frames), memory.num_prefix + plan.num_text
         for turn, index in enumerate(chosen):
             keys, values = self._question.slots(layer, turn * plan.length, (turn + 1) * plan.length)
             if index < stored:
@@ -137,8 +146,9 @@ class ReKV(ArchivePolicy):
         """Indices into stored, window and local frames, in time order."""
         keys = memory.layers[layer].keys
         query = mean_query(queries, keys.shape[0])
-        stop = memory.num_prefix + len(plan.window) * plan.length
-        window = keys[:, memory.num_prefix : stop].unflatten(1, (-1, plan.length))
+        start = memory.num_prefix + plan.num_text
+        window = keys[:, start : start + len(plan.window) * plan.length]
+        window = window.unflatten(1, (-1, plan.length))
         means = window.float().mean(dim=2).transpose(0, 1).flatten(1)
         scores = torch.cat((self.store.scores(layer, query), means @ query))
         found = scores.topk(plan.retrieved).indices.sort()[0].tolist()

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.policies.hermes import Hermes
 from hermes.policy_parts.options import check_count, check_share
 from hermes.policy_parts.slices import time_slices, top_with_floors
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,19 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.guidance import Guidance
-from hermes.policy_parts.selection import top_after
+from hermes.policy_parts.selection import scaled_ranks, top_after
 from hermes.policy_parts.state import PolicyState, check_names, frame_number
+from hermes.store.layer_stack import LayerStack
 
 
 class StreamMem(Policy):
     """Top-k by the template's attention, and a prototype per frame."""
 
+    needs_equal_frames: ClassVar[bool] = True
     defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
     def reset(self) -> None:
@@ -62,9 +63,16 @@ class StreamMem(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The least attended token of each new frame is secured: its slot is the prototype's."""
         assert attention is not None
-        secured = torch.zeros_like(attention, dtype=torch.bool)
-        secured.scatter_(1, self._slots(attention), True)
-        return top_after(attention, secured, self.config.kv_size)
+        return top_after(attention, self._secured(attention), self.config.kv_size)
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """As they are chosen: slots of prototypes first."""
+        return [
+            None if scores is None else scaled_ranks(scores) + 2 * self._secured(scores)
+            for scores in attention
+        ]
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -96,6 +104,11 @@ class StreamMem(Policy):
             for held in (stack.keys, stack.values)
         )
         memory.replace(stack, rows, keys, values, torch.where(whole, 1, length))
+
+    def _secured(self, scores: Tensor) -> Tensor:
+        """(l, n) bool."""
+        nothing = torch.zeros_like(scores, dtype=torch.bool)
+        return nothing.scatter_(1, self._slots(scores), True)
 
     def _slots(self, scores: Tensor) -> Tensor:
         """(l, m) index of the least attended token of each of the m newest frames."""

@@ -8,17 +8,18 @@ rule), and they count in the budget. Positions are renumbered at every pruning (
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
+from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.options import check_count
 from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,23 @@ class StreamingLlm(Policy):
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""
-        sinks = min(self.options.num_sinks, self.config.kv_size // 2)
-        first = torch.arange(sinks, device=stack.device).expand(len(stack), -1)
-        return torch.cat((first, newest_rows(stack, self.config.kv_size - sinks)), dim=1)
+        first = self._sinks(stack)
+        newest = newest_rows(stack, self.config.kv_size - first.shape[1])
+        return torch.cat((first, newest), dim=1)
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Sinks before all others, then the newest."""
+        return [
+            torch.arange(stack.num_visual, device=stack.device)
+            .repeat(len(stack), 1)
+            .scatter_add(1, rows, torch.full_like(rows, stack.num_visual))
+            for stack, rows in ((stack, self._sinks(stack)) for stack in memory.stacks)
+        ]
+
+    def _sinks(self, stack: LayerStack) -> Tensor:
+        """(l, m) rows of the first tokens that are no text of a frame; text stands before them."""
+        count = min(self.options.num_sinks, self.config.kv_size // 2)
+        num_text = stack.origin.is_text[:, stack.visual].sum(1, keepdim=True)
+        return num_text + torch.arange(count, device=stack.device)

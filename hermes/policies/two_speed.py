@@ -23,16 +23,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
 from hermes.policy_parts.guidance import TEXTS, Guidance
 from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
 from hermes.policy_parts.options import check_choice, check_count, check_share
-from hermes.policy_parts.selection import newest_rows, scaled_ranks, top_after
+from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
 from hermes.policy_parts.state import PolicyState, check_names, frame_number, frame_numbers
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class TwoSpeedOptions:
 class TwoSpeed(Policy):
     """Recent frames untouched, then key frames, then what repeats nothing."""
 
+    needs_equal_frames: ClassVar[bool] = True
     Options = TwoSpeedOptions
     defines: ClassVar[Mapping[str, Any]] = {"probe": "exact"}
 
@@ -112,7 +113,7 @@ class TwoSpeed(Policy):
     def recent_frames(self, tail: FrameTail) -> int:
         """Frames of the recent part."""
         share = int(self.options.recent_share * self.config.kv_size)
-        return max(1, share // tail.tokens_per_frame)
+        return max(1, share // tail.tokens_with_text)
 
     def aged(self, tail: FrameTail) -> list[int]:
         """Frames that leave the recent part now, still whole in every layer."""
@@ -121,10 +122,10 @@ class TwoSpeed(Policy):
         return [number for number in border if number > self._last_aged]
 
     def _choose_keyframes(self, memory: StreamMemory, tail: FrameTail) -> list[int]:
-        length, options = tail.tokens_per_frame, self.options
+        length, options = tail.tokens_with_text, self.options
         past = self.config.kv_size - self.recent_frames(tail) * length
         limit = int(options.keyframe_share * past) // length
-        candidates = self._keyframes + self.aged(tail)
+        candidates = tail.whole_among(self._keyframes) + self.aged(tail)
         if not limit or not candidates:
             return []
         candidates.append(tail.numbers[-self.recent_frames(tail)])
@@ -136,6 +137,7 @@ class TwoSpeed(Policy):
         options = self.options
         rows = slice(stack.num_prefix, stack.num_prefix + num_past)
         scores = stream_novelty(stack.values[:, :, rows])
+        is_text = stack.origin.is_text[:, rows]
         if attended is not None:
             weight = options.attention_weight
             scores = (1 - weight) * scores + weight * scaled_ranks(attended[:, :num_past])
@@ -145,4 +147,4 @@ class TwoSpeed(Policy):
         if floor := floor // options.num_slices:
             slices = time_slices(stack.origin.seconds[:, rows], options.num_slices)
             secured |= ranks_within(slices, scores, options.num_slices) < floor
-        return top_after(scores, secured, budget)
+        return top_after(pictures_only(scores, is_text), secured & ~is_text, budget)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policies.two_speed import TwoSpeed, TwoSpeedOptions
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
@@ -24,6 +23,7 @@ from hermes.policy_parts.archive.frame_store import ON_FULL, mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_choice, check_count, check_flag, check_share
 from hermes.policy_parts.value_norm import known_frames
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -127,6 +127,7 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
         keys = stack.keys[index, :, rows].float()
         looks = keys.transpose(0, 1).flatten(1) @ query
         twice = torch.isin(stack.origin.frame[index, rows], recalled)
+        twice |= stack.origin.is_text[index, rows]  # a question reads pictures only
         past = looks.masked_fill(twice, -torch.inf).topk(plan.past).indices.sort()[0]
         recent = torch.arange(total, stack.num_visual, device=stack.device)
         return torch.cat((past, recent))

@@ -13,13 +13,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from hermes.config import MemoryConfig
-from hermes.layer_stack import LayerStack
 from hermes.layout import MemoryLayout
 from hermes.memory import StreamMemory
 from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.options import NoOptions, read_options
 from hermes.policy_parts.state import PolicyState, check_names
 from hermes.positions import PositionRule
+from hermes.store.layer_stack import LayerStack
 
 Observer = Callable[[int, Tensor, Tensor, float], None]
 """Called per layer with rotated queries (h, q, d), rotated keys (g, n + q, d) of everything up to
@@ -48,6 +48,8 @@ class Policy(ABC):
     """True if bands of layers may have different budgets."""
     reprefills: ClassVar[bool] = False
     """True if nothing is remembered but frames, read afresh for each question."""
+    needs_equal_frames: ClassVar[bool] = False
+    """True if all frames of a stream must have equally many rows and columns of tokens."""
     defines: ClassVar[Mapping[str, Any]] = {}
     """Fields of `MemoryConfig` without which it would be another policy, and their values. They win
     over presets of family and data set; a user who names another value is told so."""
@@ -142,6 +144,14 @@ class Policy(ABC):
         return [
             self.select(stack, seen) for stack, seen in zip(memory.stacks, attention, strict=True)
         ]
+
+    def preferences(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None]
+    ) -> Sequence[Tensor | None]:
+        """Per stack (l, n), larger is rather kept; asked after `choose`, and only where text has to
+        stay with its frame: what was chosen then gives way in this order. None: frames of which
+        most was chosen, then the newest tokens."""
+        return [None] * len(memory.stacks)
 
     def evicting(  # noqa: B027 - most policies let go without a word
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from hermes.blocks import MOST_NUMBERS
 from hermes.memory import StreamMemory
 from hermes.policy_parts.frames import FrameTail
+from hermes.store.blocks import MOST_NUMBERS
 
 
 def frame_similarity(
@@ -23,14 +23,13 @@ def frame_similarity(
 
     Layer-0 values depend on the picture alone, not on what was seen before. Waits for the device.
     """
-    starts, length = {}, tail.tokens_per_frame
-    slot = memory.num_prefix
-    for number, count in zip(tail.numbers, tail.counts, strict=True):
-        starts[number] = slot
-        slot += count
-    first = torch.tensor([starts[number] for number in numbers])
-    rows = (first[:, None] + torch.arange(length)).flatten().to(memory.device)
-    values = memory.stacks[0].values[0, :, rows].float()
+    stack, length = memory.stacks[0], tail.tokens_per_frame
+    start = stack.num_prefix + tail.num_text
+    frames = stack.origin.frame[0, start : stack.num_tokens]  # ascending
+    wanted = torch.tensor(numbers).to(stack.device)
+    first = start + torch.searchsorted(frames, wanted)
+    rows = (first[:, None] + torch.arange(length, device=stack.device)).flatten()
+    values = stack.values[0, :, rows].float()
     features = normalize(values, dim=-1).unflatten(1, (len(numbers), length))
     flat = features.transpose(0, 1).flatten(1)
     return (flat @ flat.T / (length * values.shape[0])).tolist()

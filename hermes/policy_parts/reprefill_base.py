@@ -1,8 +1,9 @@
 """What re-prefill baselines share: they remember frames, not keys and values.
 
-The engine (`inference.reprefill`) keeps the frames that `retain` names and, when a question comes,
-reads those that `pick` names afresh, as one chunk after the prefix. All of it is pure arithmetic on
-frame numbers. A step is what shares its tokens: one frame, or the frames of a temporal patch.
+The engine (`inference.kept.frames`) keeps the frames that `retain` names and, when a question
+comes, reads those that `pick` names afresh, as one chunk after the prefix. All of it is pure
+arithmetic on frame numbers. A step is what shares its tokens: one frame, or the frames of a
+temporal patch.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.options import check_count, check_flag
+from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class ReprefillPolicy(Policy):
 
     evicts: ClassVar[bool] = False
     reprefills: ClassVar[bool] = True
+    needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
     Options = ReprefillOptions
 

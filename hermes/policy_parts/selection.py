@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
+from hermes.store.layer_stack import LayerStack
 
 
 def top_rows(scores: Tensor, count: int, folding: slice | None = None) -> Tensor:
@@ -18,8 +18,13 @@ def top_rows(scores: Tensor, count: int, folding: slice | None = None) -> Tensor
     the slot of the summary (`StreamMemory.keep`).
     """
     best = scores.topk(min(count, scores.shape[1])).indices
+    return ascending(best, scores.shape[1], folding)
+
+
+def ascending(best: Tensor, num_tokens: int, folding: slice | None = None) -> Tensor:
+    """(l, k) rows, the best first, as `top_rows` returns them; `best` is written to."""
     if folding is not None:
-        best[folding, -1] = scores.shape[1]  # behind all others
+        best[folding, -1] = num_tokens  # behind all others
     best = best.sort().values
     if folding is not None:
         best[folding, -1] = best[folding, -2] if best.shape[1] > 1 else 0
@@ -34,6 +39,11 @@ def top_after(scores: Tensor, secured: Tensor, count: int, folding: slice | None
     places.scatter_(1, order, ranks.expand_as(scores))
     preferred = places + secured * scores.shape[1]  # whole numbers: scores of any size keep order
     return top_rows(preferred, count, folding)
+
+
+def pictures_only(scores: Tensor, is_text: Tensor) -> Tensor:
+    """(l, n) scores in which text of frames comes last: it follows its frame, whatever its own."""
+    return scores.masked_fill(is_text, -torch.inf)
 
 
 def scaled_ranks(scores: Tensor) -> Tensor:

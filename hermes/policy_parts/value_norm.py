@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool3d, pad
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
+from hermes.store.layer_stack import LayerStack
 
 WINDOWS = ((7, 7, 7), (1, 5, 5), (1, 1, 3), (1, 1, 1))
 """Frames, rows, columns averaged over in each quarter of the layers; the third runs along the
@@ -42,6 +42,8 @@ def pooled_norms(
     )
     turns = torch.searchsorted(known.to(stack.device), stack.origin.frame[:, visual].contiguous())
     cells = turns * (grid[0] * grid[1]) + stack.origin.patch[:, visual]
+    nowhere = len(known) * grid[0] * grid[1]
+    cells = torch.where(stack.origin.is_text[:, visual], nowhere, cells)
     parts = []
     quarter = [quarters * layer // num_layers for layer in stack.layers]
     for window, run in groupby(range(len(stack)), quarter.__getitem__):
@@ -58,11 +60,12 @@ def _pooled(
     if window == (1, 1, 3):  # along the sequence
         line = norms[:, None, None]
         return masked_mean(line, torch.ones_like(line), window).flatten(1)
-    volume = norms.new_zeros(len(norms), shape[0] * shape[1] * shape[2])
-    present = volume.scatter(1, cells, 1)
+    count = shape[0] * shape[1] * shape[2]
+    volume = norms.new_zeros(len(norms), count + 1)  # the last one for text, which is nowhere
+    present = volume.scatter(1, cells, 1)[:, :count]
     volume.scatter_(1, cells, norms)
-    mean = masked_mean(volume.view(-1, *shape), present.view(-1, *shape), window)
-    return mean.flatten(1).gather(1, cells)
+    mean = masked_mean(volume[:, :count].view(-1, *shape), present.view(-1, *shape), window)
+    return mean.flatten(1).gather(1, cells.clamp(max=count - 1))
 
 
 def masked_mean(volume: Tensor, present: Tensor, window: tuple[int, int, int]) -> Tensor:

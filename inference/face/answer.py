@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from inference.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
+from inference.answers.multiple_choice import LETTERS, extract_characters_regex, format_mcqa_prompt
 
 
 class Answer(str):

@@ -17,13 +17,13 @@ import numpy as np
 from tqdm import tqdm
 
 from inference.abstract_hermes import AbstractHermes
+from inference.answers.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
+from inference.checkpoints.loading import load_model
 from inference.errors import FrameError
 from inference.face.answer import Answer, request_for
 from inference.face.frame_chunks import Chunks, cut
 from inference.face.video_chunks import cut_video
-from inference.loading import load_model
-from inference.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
-from inference.stream_file import load_stream, save_stream
+from inference.saved.stream_file import load_stream, save_stream
 
 PROGRESS_DELAY_SECONDS = 2.0
 
@@ -145,6 +145,10 @@ class Stream:
             ValueError: a setting that makes no sense, or contradicts the policy.
         """
         return Stream(self.engine.new_stream(**named))
+
+    def new_streams(self, count: int, **named: Any) -> list[Stream]:
+        """Several, as `new_stream`; `inference.ask_together` answers them in one batch."""
+        return [Stream(engine) for engine in self.engine.new_streams(count, **named)]
 
     def save(self, path: str | Path) -> None:
         """Write the stream to a file; see `inference.save_stream`."""

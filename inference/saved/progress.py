@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from inference.prompts import Turn
+from inference.answers.prompts import Turn
 
 if TYPE_CHECKING:
     from inference.abstract_hermes import AbstractHermes

@@ -13,7 +13,11 @@ from typing import Any
 import numpy as np
 
 SUMMARY_FRAME = -2
-"""Frame number of summary tokens, which stand for many frames (`hermes.provenance.SUMMARY`)."""
+"""Frame number of summary tokens, which stand for many frames: `SUMMARY` of `hermes.store`."""
+TEXT_FRAME = -3
+"""Stands in tables for the text of all frames, such as time stamps."""
+NO_PATCH = -1
+"""Patch number of such text (`hermes.store.provenance.NO_PATCH`)."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +26,18 @@ class Snapshot:
 
     Attributes:
         seconds: time of the newest frame in the stream.
-        counts: (l, f) int32 tokens of each step; for policies that keep frames and read them
-            afresh, those that a question would be shown.
+        counts: (l, f) int32 picture tokens of each step; for policies that keep frames and read
+            them afresh, those that a question would be shown.
         summaries: (l,) int32 summary tokens.
         num_host_frames: frames of an archive in host memory, from which a question may retrieve.
+        texts: (l,) int32 text tokens of frames, such as time stamps; None for none.
     """
 
     seconds: float
     counts: np.ndarray
     summaries: np.ndarray
     num_host_frames: int = 0
+    texts: np.ndarray | None = None
 
 
 class RetentionLog:
@@ -81,18 +87,9 @@ class RetentionLog:
 def take_snapshot(engine: Any, seconds: float, step_frames: Sequence[int]) -> Snapshot:
     """Look into an engine (`inference.AbstractHermes`); frame numbers start the steps."""
     host_frames = len(getattr(getattr(engine.policy, "store", None), "frames", ()))
-    if engine.reprefill:
-        shown = [step.origin.frame.numpy() for step in engine.reprefill.chosen()]
-        rows = [np.concatenate(shown) if shown else np.empty(0, np.int64)] * engine.num_layers
-    else:
-        memory = engine.memory
-        rows = [
-            row
-            for stack in memory.stacks
-            for row in stack.origin.frame[:, stack.visual].cpu().numpy()
-        ]
-    counts, summaries = count_tokens(rows, step_frames)
-    return Snapshot(seconds, counts, summaries, host_frames)
+    counts, summaries = count_tokens(engine.kept.frames_by_layer(), step_frames)
+    texts = engine.kept.text_by_layer()
+    return Snapshot(seconds, counts, summaries, host_frames, texts if texts.any() else None)
 
 
 def count_tokens(

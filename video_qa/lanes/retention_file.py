@@ -36,7 +36,7 @@ def retention_content(log: RetentionLog) -> dict[str, Any]:
 
     Shares are kept tokens / tokens of the frame, 0 to 1. `by_layer` is the last state (layer,
     moment); `over_time` the mean over layers (snapshot, moment), None where the moment is yet to
-    come.
+    come. `texts`, where frames have text of their own: its tokens in each layer at the end.
     """
     last = log.snapshots[-1]
     starts = bin_starts(last.counts.shape[1], MAX_BINS)
@@ -48,6 +48,7 @@ def retention_content(log: RetentionLog) -> dict[str, Any]:
         "over_time": [_mean_shares(snapshot, log) for snapshot in log.snapshots],
         "summaries": last.summaries.tolist(),
         "num_host_frames": last.num_host_frames,
+        **({} if last.texts is None else {"texts": last.texts.tolist()}),
     }
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
-from inference.multiple_choice import LETTERS
+from inference.answers.multiple_choice import LETTERS
 
 LETTERED = re.compile(r"\(?([A-Z])[.):]\s*")
 STAMP = re.compile(r"(?:(\d{1,2}):)?(\d{1,2}):(\d{1,2})(\.\d+)?")

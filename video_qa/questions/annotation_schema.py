@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 
-from inference.multiple_choice import LETTERS
+from inference.answers.multiple_choice import LETTERS
 from video_qa.json_input.checks import (
     Characters,
     Checked,

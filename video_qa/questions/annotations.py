@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inference.multiple_choice import LETTERS
+from inference.answers.multiple_choice import LETTERS
 
 MULTIPLE_CHOICE = "multiple_choice"
 OPEN_ENDED = "open_ended"

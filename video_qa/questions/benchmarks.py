@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from inference.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
+from inference.answers.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
 from video_qa.questions.annotations import MULTIPLE_CHOICE, OPEN_ENDED, Video
 
 DEFAULT_MAX_NEW_TOKENS = {MULTIPLE_CHOICE: CHOICE_TOKENS, OPEN_ENDED: OPEN_TOKENS}

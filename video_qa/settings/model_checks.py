@@ -16,7 +16,7 @@ def check_model(settings: RunSettings) -> None:
     """
     if settings.engine != DEFAULT_ENGINE:
         return
-    from inference.loading import resolve, tokens_per_step
+    from inference.checkpoints.loading import resolve, tokens_per_step
 
     path = resolve(model_path(settings.model))
     if not _needs_a_frame(settings.policy):

@@ -16,7 +16,7 @@ from video_qa.settings.policy_spec import named_fields
 from video_qa.settings.run_settings import DEFAULT_ENGINE, RunSettings, SettingsError
 
 if TYPE_CHECKING:
-    from inference.models import ModelEntry
+    from inference.checkpoints.models import ModelEntry
 
 
 def check_names(settings: RunSettings) -> None:
@@ -45,7 +45,7 @@ def model_path(model: str) -> str:
         return entry.folder() or entry.path
     if Path(model).is_dir() or _looks_like_hub_id(model):
         return model
-    from inference.models import entry_of
+    from inference.checkpoints.models import entry_of
 
     known = entry_of(model)
     advice = "" if known is None else f"; {known.advice(model)}"
@@ -68,7 +68,7 @@ def model_name(model: str) -> str:
 
 def model_keys() -> tuple[str, ...]:
     """The short names of models."""
-    from inference.models import MODELS
+    from inference.checkpoints.models import MODELS
 
     return tuple(MODELS)
 
@@ -76,7 +76,7 @@ def model_keys() -> tuple[str, ...]:
 def _entry(model: str) -> ModelEntry | None:
     if "/" in model:  # a path or hub id, never a key
         return None
-    from inference.models import MODELS
+    from inference.checkpoints.models import MODELS
 
     return MODELS.get(model)
 

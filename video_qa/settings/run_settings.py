@@ -17,7 +17,7 @@ from typing import Any
 
 from hermes.config import PROFILES
 from hermes.policy_text import POLICY_NAMES
-from inference.models import MODELS
+from inference.checkpoints.models import MODELS
 from video_qa.settings.pixel_presets import PRESETS, pixels
 
 SAMPLINGS = ("timestamps", "released")

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.quantise import Quantised, dequantise, quantise
 from hermes.policy_parts.archive.stored_parts import checked, pinned
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
+from hermes.store.layer_stack import LayerStack
 
 ON_FULL = ("oldest", "thin")
 _OWN = "archive"

@@ -11,10 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hermes.layer_stack import LayerStack
 from hermes.memory import StreamMemory
 from hermes.policy_parts.frames import patch_offsets
 from hermes.positions import PositionRule
+from hermes.store.layer_stack import LayerStack
 
 RESERVE_TOKENS = 1024
 """Room for a question and its answer; longer ones make the buffers grow."""

@@ -7,7 +7,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any
 
-from inference.multiple_choice import LETTERS
+from inference.answers.multiple_choice import LETTERS
 from video.reader import VideoError
 from video_qa.comparison.finished import FinishedRun
 from video_qa.comparison.pages.pictures import data_uri, frame_at, jpeg

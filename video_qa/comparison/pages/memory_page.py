@@ -18,7 +18,7 @@ from video_qa.comparison.pages.retention_figure import (
     scale_figure,
 )
 from video_qa.comparison.pages.templates import render
-from video_qa.lanes.retention import SUMMARY_FRAME, RetentionLog, Snapshot
+from video_qa.lanes.retention import SUMMARY_FRAME, TEXT_FRAME, RetentionLog, Snapshot
 from video_qa.lanes.retention_file import retention_content
 
 WIDTH = 104
@@ -70,17 +70,20 @@ def retention_table(log: RetentionLog) -> pd.DataFrame:
             "frame_seconds": np.array(log.step_seconds)[steps],
             "tokens": snapshot.counts[layers, steps],
         }
-        folded = np.nonzero(snapshot.summaries)[0]
-        summaries = {
-            "layer": folded,
-            "frame": np.full(len(folded), SUMMARY_FRAME),
-            "frame_seconds": np.full(len(folded), np.nan),
-            "tokens": snapshot.summaries[folded],
-        }
-        both = pd.concat([pd.DataFrame(found), pd.DataFrame(summaries)])
+        others = [_of_no_frame(SUMMARY_FRAME, snapshot.summaries)]
+        if snapshot.texts is not None:
+            others.append(_of_no_frame(TEXT_FRAME, snapshot.texts))
+        both = pd.concat([pd.DataFrame(found), *others])
         both.insert(0, "watched_until_seconds", snapshot.seconds)
         parts.append(both.sort_values(["layer", "frame"], kind="stable"))
     return pd.concat(parts, ignore_index=True)
+
+
+def _of_no_frame(number: int, tokens: np.ndarray) -> pd.DataFrame:
+    """One row per layer that holds any of (l,) tokens that are no picture of one frame."""
+    layers = np.nonzero(tokens)[0]
+    same = {"frame": np.full(len(layers), number), "frame_seconds": np.full(len(layers), np.nan)}
+    return pd.DataFrame({"layer": layers, **same, "tokens": tokens[layers]})
 
 
 def page_states(log: RetentionLog, steps: np.ndarray) -> dict[str, Any]:
@@ -88,7 +91,7 @@ def page_states(log: RetentionLog, steps: np.ndarray) -> dict[str, Any]:
 
     `percents`: per choice (mean of the layers, then each layer) base64 of uint8 (snapshots, steps);
     percent of the frame's tokens still held, rounded up so that 0 means none, 255 a frame that is
-    yet to come. `tokens` and `summaries`: per choice one number per snapshot.
+    yet to come. `tokens`, `summaries` and `texts`: per choice one number per snapshot.
     """
     shown = [log.snapshots[i] for i in _evenly(len(log.snapshots), MAX_SNAPSHOTS)]
     percents = np.stack([_percents(snapshot, log, steps) for snapshot in shown], axis=1)
@@ -97,6 +100,9 @@ def page_states(log: RetentionLog, steps: np.ndarray) -> dict[str, Any]:
         "percents": [base64.b64encode(choice.tobytes()).decode() for choice in percents],
         "tokens": _per_choice([snapshot.counts.sum(axis=1) for snapshot in shown]),
         "summaries": _per_choice([snapshot.summaries for snapshot in shown]),
+        "texts": _per_choice(
+            [0 * shot.summaries if shot.texts is None else shot.texts for shot in shown]
+        ),
         "host_frames": [snapshot.num_host_frames for snapshot in shown],
     }
 

@@ -18,9 +18,11 @@ function show() {
   });
   find("seconds").textContent = `${states.seconds[moment]} s`;
   const summaries = states.summaries[layer][moment], archived = states.host_frames[moment];
+  const texts = states.texts[layer][moment];
   const where = layer ? `layer ${layer - 1} holds` : "a layer holds on average";
   find("summary").textContent =
     `After ${states.seconds[moment]} s ${where} ${states.tokens[layer][moment]} tokens of frames`
+    + (texts ? `, ${texts} of their time stamps` : "")
     + (summaries ? ` and ${summaries} of summaries` : "")
     + (archived ? `; ${archived} frames lie in host memory` : "") + ".";
 }

@@ -1,0 +1,1 @@
+"""Models of the real size and shape, without a download."""

@@ -1,0 +1,1 @@
+"""Where the tokens of a stream lie, and what is known of them."""

@@ -1,0 +1,257 @@
+"""Preallocated keys, values, positions and provenance of the layers that share a device.
+
+All layers of a stack hold equally many tokens, so what moves tokens is one operation for all of
+them. Buffers keep their address for the life of a stream; only `grow` changes it. Counts are known
+to the host without asking the device.
+
+Shapes: l layers of the stack, g key heads, c capacity, n tokens in use, q new tokens, k kept
+tokens, d head width, a position axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hermes.positions import Renumber
+from hermes.rotation import Angles, rotate
+from hermes.scores.summary import Summary
+from hermes.store.blocks import layer_blocks
+from hermes.store.provenance import Provenance, ProvenanceBuffers
+from hermes.store.shared_store import Place, new_buffers
+
+
+class LayerView(NamedTuple):
+    """One layer of a stack: views of its buffers."""
+
+    keys: Tensor
+    """(g, c, d) un-rotated."""
+    values: Tensor
+    """(g, c, d)."""
+    rotated: Tensor
+    """(g, c, d); valid as far as the stack says."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where this layer computes."""
+        return self.keys.device
+
+
+class LayerStack:
+    """Un-rotated keys, values, and a rotated view of the keys that spares rotating the whole memory
+    for every decoded token. Moving tokens moves it along; renumbering invalidates it from the first
+    changed token on.
+    """
+
+    def __init__(
+        self,
+        layers: range,
+        num_kv_heads: int,
+        head_dim: int,
+        capacity: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        num_axes: int,
+        position_dtype: torch.dtype,
+        place: Place | None = None,
+    ) -> None:
+        """`layers`: numbers of the layers in the model; `place`: beside other streams."""
+        self.layers, self.device = layers, device
+        count, shape = len(layers), (len(layers), num_kv_heads, capacity, head_dim)
+        self.place = place
+        """None once the stack has grown out of it."""
+        if place is None:
+            buffers = new_buffers(shape, dtype, device)
+        else:
+            buffers = place.store.buffers(place.stream, layers.start, shape, dtype, device)
+        self.keys, self.values, self.rotated = buffers
+        self.positions = torch.zeros(count, num_axes, capacity, dtype=position_dtype, device=device)
+        self.next_position = torch.zeros(count, dtype=position_dtype, device=device)
+        self.origin = ProvenanceBuffers(count, capacity, device)
+        self.num_rotated = [0] * count
+        """Tokens of each layer whose rotated keys are valid."""
+        self.num_prefix = self.num_tokens = 0
+
+    def __len__(self) -> int:
+        """l."""
+        return len(self.layers)
+
+    def __getitem__(self, index: int) -> LayerView:
+        """A layer by its index in the stack."""
+        return LayerView(self.keys[index], self.values[index], self.rotated[index])
+
+    @property
+    def num_visual(self) -> int:
+        """Tokens per layer after the prefix, summaries included."""
+        return self.num_tokens - self.num_prefix
+
+    @property
+    def visual(self) -> slice:
+        """Slots of these tokens."""
+        return slice(self.num_prefix, self.num_tokens)
+
+    @property
+    def capacity(self) -> int:
+        """c."""
+        return self.keys.shape[2]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes allocated."""
+        buffers = (self.keys, self.values, self.rotated, self.positions, self.next_position)
+        own = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+        return own + self.origin.num_bytes
+
+    def clear(self) -> None:
+        """Forget everything; the buffers stay."""
+        self.num_prefix = self.num_tokens = 0
+        self.next_position.zero_()
+        self.truncate(0)
+
+    def truncate(self, num_tokens: int) -> None:
+        """Forget the rotated view beyond `num_tokens`."""
+        self.num_rotated = [min(valid, num_tokens) for valid in self.num_rotated]
+
+    def grow(self, capacity: int) -> None:
+        """Reallocate to `capacity` tokens; the only operation that changes addresses."""
+        used, self.place = self.num_tokens, None
+        for name in ("keys", "values", "rotated"):
+            old = getattr(self, name)
+            new = old.new_empty(*old.shape[:2], capacity, old.shape[3])
+            new[:, :, :used] = old[:, :, :used]
+            setattr(self, name, new)
+        positions = self.positions.new_zeros(*self.positions.shape[:2], capacity)
+        positions[..., :used] = self.positions[..., :used]
+        self.positions = positions
+        self.origin.grow(capacity)
+
+    def following(self, num_new: int) -> slice:
+        """Slots of so many tokens after those in use."""
+        return slice(self.num_tokens, self.num_tokens + num_new)
+
+    def open(self, offsets: Tensor, origin: Provenance | None) -> None:
+        """Record positions and provenance of q new tokens; `offsets` is (a, q)."""
+        new = self.following(offsets.shape[1])
+        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets.to(self.device)
+        self.origin.write(new, origin)
+
+    def write(
+        self, index: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Store (g, q, d) states of one layer after the tokens in use; cos and sin are (q, d).
+
+        Returns:
+            Rotated keys and values up to and with them, (g, n + q, d), views.
+        """
+        new = self.following(keys.shape[1])
+        self.keys[index, :, new] = keys
+        if values is not None:
+            self.values[index, :, new] = values
+        self.rotated[index, :, new] = rotate(keys, cos, sin)
+        self.num_rotated[index] = new.stop
+        return self.rotated[index, :, : new.stop], self.values[index, :, : new.stop]
+
+    def refresh(self, angles: Angles) -> None:
+        """Bring the rotated view of all layers up to the tokens in use, in one rotation."""
+        stale = slice(min(self.num_rotated), self.num_tokens)
+        if stale.start < stale.stop:
+            cos, sin = self.angles(angles, stale)
+            for layers in self.blocks(stale.stop - stale.start):
+                keys = self.keys[layers, :, stale]
+                self.rotated[layers, :, stale] = rotate(keys, cos[layers, None], sin[layers, None])
+            self.num_rotated = [stale.stop] * len(self)
+
+    def refresh_layer(self, index: int, angles: Angles) -> None:
+        """The same for one layer whose tokens came alone."""
+        stale = slice(self.num_rotated[index], self.num_tokens)
+        if stale.start < stale.stop:
+            cos, sin = angles(self.positions[index, :, stale])
+            self.rotated[index, :, stale] = rotate(self.keys[index, :, stale], cos, sin)
+            self.num_rotated[index] = stale.stop
+
+    def angles(self, angles: Angles, slots: slice) -> tuple[Tensor, Tensor]:
+        """cos and sin (l, slots, d) of the positions in all layers."""
+        positions = self.positions[..., slots]
+        flat = positions.transpose(0, 1).flatten(1)
+        cos, sin = (table.view(len(self), positions.shape[-1], -1) for table in angles(flat))
+        return cos, sin
+
+    def gather(self, kept: Tensor) -> None:
+        """Move the visual tokens at (l, k) `kept` to the beginning; the others are gone.
+
+        Rows ascend; every layer keeps equally many.
+        """
+        start, count = self.num_prefix, kept.shape[1]
+        slots, stop = kept + start, start + count
+        for layers in self.blocks(count):
+            self._gather_states(layers, slots[layers], slice(start, stop))
+        axes = self.positions.shape[1]
+        self.positions[..., start:stop] = self.positions.gather(
+            2, slots[:, None].expand(-1, axes, -1)
+        )
+        self.origin.gather(start, slots)
+        self.num_tokens = stop
+        self.truncate(stop)
+
+    def _gather_states(self, layers: slice, slots: Tensor, target: slice) -> None:
+        """Rows of the (l * g * c, d) buffers: faster than a gather with an index per number."""
+        heads, capacity = self.keys.shape[1:3]
+        first = torch.arange(len(slots) * heads, device=self.device).view(-1, heads, 1) * capacity
+        rows = (first + slots[:, None]).flatten()
+        for buffer in (self.keys, self.values, self.rotated):
+            mine = buffer[layers]
+            moved = mine.flatten(0, 2).index_select(0, rows)
+            mine[:, :, target] = moved.view(len(slots), heads, slots.shape[1], -1)
+
+    def blocks(self, num_tokens: int) -> Iterator[slice]:
+        """Layers whose keys of so many tokens are worked on at a time."""
+        return layer_blocks(len(self), self.keys.shape[1] * num_tokens * self.keys.shape[3])
+
+    def renumber(self, renumber: Renumber) -> None:
+        """Close the gaps in the positions of what is in use."""
+        used = self.positions[..., : self.num_tokens]
+        used.copy_(renumber(used, self.num_prefix))
+        self.truncate(self.num_prefix)
+
+    def settle(self, summary: Summary | None) -> None:
+        """Recompute the next free positions; a summary takes the first of them.
+
+        The last token of its layers is a stand-in that it replaces.
+        """
+        used = self.positions[..., : self.num_tokens]
+        self.next_position.copy_(used.amax(dim=(1, 2)) + 1)
+        if summary is None:
+            return
+        layers, slot = summary.layers, self.num_tokens - 1
+        place = used[layers, :, :slot].amax(dim=(1, 2)) + 1
+        self.positions[layers, :, slot] = place[:, None]
+        self.next_position[layers] = place + 1
+        self.keys[layers, :, slot] = summary.keys
+        self.values[layers, :, slot] = summary.values
+        self.origin.write_summary(layers, slot, summary.seconds, summary.weights)
+        self.truncate(slot)
+
+    def replace(
+        self, rows: Tensor, keys: Tensor, values: Tensor, weights: Tensor, angles: Angles
+    ) -> None:
+        """Put other content into visual tokens; positions and frames stay.
+
+        Args:
+            rows: (l, m) indices in [0, num_visual).
+            keys, values: (l, g, m, d), keys un-rotated.
+            weights: (l, m) tokens that each new one stands for.
+        """
+        slots = rows + self.num_prefix
+        heads, width = self.keys.shape[1], self.keys.shape[3]
+        places = slots[:, None, :, None].expand(-1, heads, -1, width)
+        axes, new = self.positions.shape[1], keys.to(self.keys.dtype)
+        positions = self.positions.gather(2, slots[:, None].expand(-1, axes, -1))
+        cos, sin = angles(positions.transpose(0, 1).flatten(1))
+        shape = (len(self), 1, slots.shape[1], width)
+        self.keys.scatter_(2, places, new)
+        self.rotated.scatter_(2, places, rotate(new, cos.view(shape), sin.view(shape)))
+        self.values.scatter_(2, places, values.to(self.values.dtype))
+        self.origin.weights.scatter_(1, slots, weights.to(self.origin.weights.dtype))

@@ -1,0 +1,1 @@
+"""Families of checkpoints that the release did not have, a file each."""

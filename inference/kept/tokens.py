@@ -1,0 +1,88 @@
+"""Tokens are kept: chunks are read into the memory, and the policy says what stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from hermes import StreamMemory, ensure_positions
+from hermes.policies import Recall
+from hermes.policy_parts.state import PolicyState
+from hermes.store.provenance import NO_PATCH
+from inference.errors import position_advice
+from inference.kept.kept import Kept
+from inference.vision.visual_chunk import VisualChunk
+
+
+class KeptTokens(Kept):
+    """The memory itself."""
+
+    _warned = False
+
+    @property
+    def position_advice(self) -> str:
+        """Nothing that is done already."""
+        return position_advice(self.policy.evicts)
+
+    def receive(
+        self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None = None
+    ) -> VisualChunk:
+        """Read them as one chunk."""
+        stream, memory = self._stream, self._stream.memory
+        chunk = seen or stream.see(frames)
+        known = memory.ledger.frames
+        self._refuse_other_size(chunk.size, known[-1].size if known else None)
+        chunk = stream.with_text(chunk, chunk.moments(len(frames), times))
+        self._check_budget(chunk, len(frames))
+        ensure_positions(memory, stream.rule, stream.max_positions, chunk.placement.advance)
+        stream.decoder.forward(
+            memory,
+            chunk.features,
+            chunk.placement,
+            chunk.provenance(stream.total_processed_frames, len(frames), times),
+            output="none",
+            observer=self.policy.observer(memory, chunk.placement.num_tokens),
+            added=chunk.added,
+        )
+        if self.policy.evicts:
+            memory.text_first()
+        return chunk
+
+    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+        """What the policy recalls."""
+        return self.policy.recall(self._stream.memory, self._stream.rule)
+
+    def frames_by_layer(self) -> list[np.ndarray]:
+        """Of what is in the memory."""
+        return [
+            frames[patches != NO_PATCH] for frames, patches in zip(*self._origin(), strict=True)
+        ]
+
+    def text_by_layer(self) -> np.ndarray:
+        """Of what is in the memory."""
+        _, patches = self._origin()
+        return np.array([(row == NO_PATCH).sum() for row in patches], np.int32)
+
+    def _origin(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Frame and patch of every visual token, layer by layer."""
+        frames, patches = [], []
+        for stack in self._stream.memory.stacks:
+            frames += list(stack.origin.frame[:, stack.visual].cpu().numpy())
+            patches += list(stack.origin.patch[:, stack.visual].cpu().numpy())
+        return frames, patches
+
+    def state(self) -> PolicyState:
+        """That of the policy."""
+        return self.policy.state()
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """That of the policy."""
+        self.policy.load_state(state, memory)
+
+    def _check_budget(self, chunk: VisualChunk, num_frames: int) -> None:
+        smallest = min(self.policy.budgets)
+        if self.policy.evicts and not chunk.fits(smallest) and not self._warned:
+            self._warned = True
+            chunk.warn_oversized(num_frames, smallest)

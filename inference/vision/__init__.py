@@ -1,0 +1,1 @@
+"""From frames to the visual tokens of a chunk."""

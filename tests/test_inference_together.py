@@ -1,0 +1,164 @@
+"""Several streams answer in one batch what each would answer alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pretended_stream import stream_on_pretended
+from tiny import TOLERANCE, assert_same, contents, largest_error, open_stream, random_frames, watch
+
+from hermes import POLICIES
+from hermes.store.shared_store import SharedStore
+from inference import answer_together
+from inference.answers import together
+from inference.answers.sampler import Sampler
+
+ROOM = {"llava": -20, "qwen": 12}
+"""Tokens left for text, so that the longest question fits and its answer does not."""
+QUESTIONS = ["?", "What is there?", "Is it red, or is it blue?"]
+
+
+def _several(base, policy, count=3, **settings):
+    streams = open_stream(base, policy=policy, kv_size=24, **settings).new_streams(count)
+    for index, stream in enumerate(streams):
+        watch(stream, random_frames(8 + 6 * index, seed=index))
+    return streams
+
+
+def _alone(base, policy, **settings):
+    answers = []
+    for index, question in enumerate(QUESTIONS):
+        stream = open_stream(base, policy=policy, kv_size=24, **settings)
+        watch(stream, random_frames(8 + 6 * index, seed=index))
+        answers.append(stream.question_answering(question, 12))
+    return answers
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Streams in each batch."""
+    sizes = []
+    original = together.step_together
+
+    def counted(stream, memories, store, tokens):
+        sizes.append(len(memories))
+        return original(stream, memories, store, tokens)
+
+    monkeypatch.setattr(together, "step_together", counted)
+    return sizes
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_the_same_answers_as_alone(base, policy, steps):
+    streams = _several(base, policy)
+    before = [contents(stream) for stream in streams]
+    answers = answer_together(streams, QUESTIONS, 12)
+    assert answers == _alone(base, policy)
+    for stream, held, question in zip(streams, before, QUESTIONS, strict=True):
+        assert_same(contents(stream), held)
+        assert stream.conv_history[-1].question == question
+        stream.memory.check_integrity(stream.max_positions)
+    kind = POLICIES[policy]
+    assert bool(steps) == (kind.reprefills or not kind.works_at_question_time)
+
+
+def test_a_step_gives_the_hidden_states_of_a_step_alone(base):
+    streams = open_stream(base, kv_size=200).new_streams(3)
+    for index, stream in enumerate(streams):
+        watch(stream, random_frames(8 + 6 * index, seed=index))
+    tokens = torch.tensor([5, 9, 5])
+    store = streams[0].memory.stacks[0].place.store
+    for stream in streams:
+        stream.read_text("some words", output="none")
+    with torch.no_grad():
+        alone = []
+        for stream, token in zip(streams, tokens, strict=True):
+            with stream.memory.scratch():
+                alone.append(stream._answering.read(stream.memory, token[None])[-1])
+        memories = [stream.memory for stream in streams]
+        beside = together.step_together(streams[0], memories, store, tokens)
+    assert largest_error(beside, torch.stack(alone)) < TOLERANCE
+    assert len({memory.num_tokens for memory in memories}) > 1, "ragged lengths are the point"
+
+
+def test_streams_stop_at_their_own_time(base, steps, monkeypatch):
+    """The second one ends at its first token, the third at its third."""
+    streams = _several(base, "recent")
+    stop = next(iter(streams[0].processor.stop_ids))
+    turns = {id(stream): 0 for stream in streams}
+    original = Sampler.__call__
+
+    def scripted(self, logits):
+        original(self, logits)
+        scripted.calls += 1
+        return stop if scripted.calls in (2, 3 + 2 + 2) else 7
+
+    scripted.calls = 0
+    monkeypatch.setattr(Sampler, "__call__", scripted)
+    answers = answer_together(streams, QUESTIONS, 6)
+    assert steps == [2, 2, 1, 1, 1] and answers[1] == ""
+    assert len(answers[0]) > len(answers[2])
+    assert len(turns) == 3
+
+
+def test_budgets_per_band_and_two_devices(base):
+    weights = {"budget_weights": (0.5, 1.0, 2.0)}
+    expected = _alone(base, "hermes", **weights)
+    assert answer_together(_several(base, "hermes", **weights), QUESTIONS, 12) == expected
+    with stream_on_pretended(base, 2, policy="hermes", kv_size=24) as (engine, _):
+        streams = engine.new_streams(3)
+        for index, stream in enumerate(streams):
+            watch(stream, random_frames(8 + 6 * index, seed=index))
+        assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+
+
+def test_an_answer_that_outgrows_the_buffers_goes_on_alone(base, steps, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("inference.abstract_hermes.TEXT_RESERVE_TOKENS", ROOM[base.family])
+        streams = _several(base, "recent")
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "recent")
+    assert len({stack.place is None for stream in streams for stack in stream.memory.stacks}) == 2
+
+
+def test_an_error_leaves_every_memory_as_it_was(base, monkeypatch):
+    streams = _several(base, "hermes")
+    before = [contents(stream) for stream in streams]
+
+    def fail(*_):
+        raise RuntimeError("no step today")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(together, "step_together", fail)
+        with pytest.raises(RuntimeError, match="no step today"):
+            answer_together(streams, QUESTIONS, 12)
+    for stream, held in zip(streams, before, strict=True):
+        assert_same(contents(stream), held)
+        assert stream.conv_history == []
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+
+
+def test_streams_with_buffers_of_their_own_answer_in_turn(base, steps):
+    streams = []
+    for index in range(3):
+        streams.append(open_stream(base, kv_size=24))
+        watch(streams[-1], random_frames(8 + 6 * index, seed=index))
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+    assert not steps
+
+
+def test_bad_requests(base):
+    streams = _several(base, "hermes", count=2)
+    for given, questions in (([], ["?"]), (streams, ["?"]), ([streams[0]] * 2, ["?", "?"])):
+        with pytest.raises(ValueError, match="one question for each of different streams"):
+            answer_together(given, questions)
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 1"):
+        answer_together(streams, ["?", "?"], 0)
+    with pytest.raises(ValueError, match="num_streams must be at least 1"):
+        streams[0].new_streams(0)
+    store = SharedStore(1)
+    shape = (2, 2, 8, 4)
+    store.buffers(0, 0, shape, torch.float32, torch.device("cpu"))
+    with pytest.raises(ValueError, match="must be alike"):
+        store.buffers(0, 0, (2, 2, 9, 4), torch.float32, torch.device("cpu"))
+    with pytest.raises(ValueError, match="stream 1 of 1"):
+        store.buffers(1, 0, shape, torch.float32, torch.device("cpu"))

@@ -1,0 +1,48 @@
+"""Qwen3-VL on pretended GPUs: the CPU's stream bit for bit, at the costs of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+import test_inference_pretended
+from pretended_stream import kv_size_of, run_stream, stream_on_pretended
+from tiny import assert_same, open_stream
+
+from hermes.policies import POLICIES
+
+
+@pytest.fixture(scope="module")
+def on_cpu(load):
+    """(family, policy) -> the stream on the CPU; each runs once."""
+    return cache(
+        lambda family, policy: run_stream(
+            open_stream(load(family), policy=policy, kv_size=kv_size_of(load(family)))
+        )
+    )
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(load, on_cpu, policy, num_devices):
+    test_inference_pretended.test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
+        load, "qwen3", on_cpu, policy, num_devices
+    )
+
+
+OTHER_PATHS = [
+    {"policy": "hermes", "frame_text": "scored", "summary": "weighted", "reindex": "eager"},
+    {"policy": "hermes", "frame_text": "dropped", "probe": "exact"},
+    {"policy": "stratified", "outer_markers": False, "reindex": "eager"},
+    {"policy": "last_frames", "policy_options": {"cache_features": False}},
+]
+
+
+@pytest.mark.parametrize("settings", OTHER_PATHS, ids=str)
+def test_settings_that_take_other_paths(load, settings):
+    base = load("qwen3")
+    expected = run_stream(open_stream(base, kv_size=kv_size_of(base), **settings))
+    with stream_on_pretended(base, 2, **settings) as (engine, traffic):
+        seen = run_stream(engine, traffic)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)

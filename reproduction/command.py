@@ -23,6 +23,8 @@ from video_qa.settings.pixel_presets import pixels
 PASSED_ON = (
     *("num_chunks", "devices", "video_root", "results_root", "limit"),
     *("judge_model", "base_url", "dtype", "profile"),
+    *("launcher", "ray_address", "cpus_per_worker"),
+    *("slurm_partition", "slurm_minutes", "slurm_flag"),
 )
 EPILOG = "What is passed on to video_qa/run_infer.py is explained by its --help."
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -32,8 +33,24 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+EXTRAS = {"ray": "ray", "slurm": "submitit"}
+"""Marker and extra -> module."""
+
+
+def _check_extra(item: pytest.Item) -> None:
+    """Skip tests of an extra that is not installed; fail them where it is required."""
+    for extra, module in EXTRAS.items():
+        if item.get_closest_marker(extra) is None or find_spec(module) is not None:
+            continue
+        reason = f"{module} is not installed: pip install '.[{extra}]'"
+        if os.environ.get("HERMES_REQUIRE_LAUNCHERS") == "1":
+            pytest.fail(f"HERMES_REQUIRE_LAUNCHERS=1, but {reason}", pytrace=False)
+        pytest.skip(reason)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip `gpu` tests without CUDA; fail them instead where a GPU is required."""
+    _check_extra(item)
     if item.get_closest_marker("gpu") is None or _has_gpu():
         return
     if os.environ.get("HERMES_REQUIRE_GPU") == "1":

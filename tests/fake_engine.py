@@ -4,9 +4,11 @@ The memory is a digest of the frames, of their times, of where the stream was cu
 of the last turn of the dialogue at each compression; an answer is a digest of memory and prompt.
 A run that replays anything wrongly therefore answers differently.
 
-Marks in a question steer it: ``[raise]`` fails, ``[stop]`` raises KeyboardInterrupt, ``[kill]``
-kills its process, ``[wait]`` hangs. The last three do so only once: they leave a file in the folder
-``HERMES_FAKE_FOLDER``. Every question asked is noted there in ``asked.txt``.
+Marks in a question steer it: ``[raise]`` fails, ``[die]`` kills its process, ``[nap]`` takes a
+while. Others do so only once, and leave a file in the folder ``HERMES_FAKE_FOLDER``: ``[stop]``
+raises KeyboardInterrupt, ``[kill]`` kills its process, ``[raylet]`` the parent, ``[wait]`` hangs,
+``[hold]`` until there is a file ``go``, ``[requeue]`` after telling its parent that time is up.
+Every question asked is noted there in ``asked.txt``.
 """
 
 from __future__ import annotations
@@ -79,6 +81,10 @@ class FakeModel:
             file.write(f"{question}\n")
         if "[raise]" in question:
             raise RuntimeError("the engine broke")
+        if "[die]" in question:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "[nap]" in question:
+            time.sleep(1)
         for mark, act in ONCE.items():
             mark_file = folder / f"{mark}.done"
             if f"[{mark}]" in question and not mark_file.exists():
@@ -90,12 +96,31 @@ def _stop() -> None:
     raise KeyboardInterrupt
 
 
+def _signal_parent(number: signal.Signals) -> None:
+    os.kill(os.getppid(), number)
+    time.sleep(120)
+
+
+def _hold() -> None:
+    while not (Path(os.environ["HERMES_FAKE_FOLDER"]) / "go").exists():
+        time.sleep(0.1)
+
+
 ONCE = {
     "stop": _stop,
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "wait": lambda: time.sleep(120),
+    "raylet": lambda: _signal_parent(signal.SIGKILL),
+    "requeue": lambda: _signal_parent(signal.SIGUSR2),
+    "hold": lambda: _hold(),
 }
 
 
 def load_model(model_path: str, kv_size: int, **settings: Any) -> tuple[FakeModel, None]:
     return FakeModel(kv_size), None
+
+
+def load_beside(model_path: str, kv_size: int, **settings: Any) -> tuple[FakeModel, None]:
+    """For workers whose environment is not that of the test: the folder is the model's."""
+    os.environ["HERMES_FAKE_FOLDER"] = str(Path(model_path).resolve().parent)
+    return load_model(model_path, kv_size, **settings)

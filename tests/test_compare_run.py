@@ -22,6 +22,7 @@ from hermes.policy_text import read_policy
 from inference import AbstractHermes
 from video_qa.compare import main
 from video_qa.lanes import execute, worker
+from video_qa.launchers import local
 from video_qa.results.run_folder import MARKER
 from video_qa.run_infer import main as run_infer
 
@@ -50,7 +51,7 @@ def inside(load: Callable[[str], AbstractHermes], monkeypatch: pytest.MonkeyPatc
     def engine(settings: object, device: object) -> AbstractHermes:
         return open_stream(load("llava"), policy="recent", kv_size=16)
 
-    monkeypatch.setattr(execute, "run_workers", run_all)
+    monkeypatch.setattr(local, "run_workers", run_all)
     monkeypatch.setattr(worker, "load_engine", engine)
 
 

@@ -9,6 +9,7 @@ import pytest
 from hermes_cli import demo
 from video_qa import compare, inspect_memory
 from video_qa.lanes import execute, worker
+from video_qa.launchers import local
 from video_qa.nanostream.__main__ import main as write_nanostream
 
 PROGRAMS = {
@@ -30,7 +31,7 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(demo, "_run", run)
-    monkeypatch.setattr(execute, "run_workers", run_all)
+    monkeypatch.setattr(local, "run_workers", run_all)
 
 
 @pytest.mark.usefixtures("inside")

@@ -19,9 +19,9 @@ from hermes.policy_text import POLICY_NAMES, memory_fields
 from inference.checkpoints.models import MODELS
 from scripts.draw_layers import draw
 from video_qa.hermes_vqa import main as worker_main
+from video_qa.launchers import local
 from video_qa.questions.benchmarks import DATASETS, Benchmark
 from video_qa.run_infer import main as run_infer
-from video_qa.runner import benchmark_run
 from video_qa.runner.worker_pool import WorkerTask
 from video_qa.settings.pixel_presets import PRESETS
 
@@ -98,7 +98,7 @@ def test_the_data_set_of_the_docs_runs(tmp_path, monkeypatch):
     path.write_text(content)
     write_array(path.parent / "videos" / "talks" / "talk.npy", 12)
     (tmp_path / "model").mkdir()
-    monkeypatch.setattr(benchmark_run, "run_workers", _in_this_process)
+    monkeypatch.setattr(local, "run_workers", _in_this_process)
     given = ["--model=./model", "--engine=tests.fake_engine:load_model", "--dataset=talks"]
     given += ["--kv_size=64", "--device=cpu", f"--video_root={path.parent / 'videos'}"]
     assert run_infer(given) == 0

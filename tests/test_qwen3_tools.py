@@ -19,6 +19,7 @@ from video_qa.compare import main as compare
 from video_qa.hermes_vqa import main as worker_main
 from video_qa.inspect_memory import main as inspect_memory
 from video_qa.lanes import execute, worker
+from video_qa.launchers import local
 from video_qa.results.run_folder import MARKER
 from video_qa.settings.model_registry import check_names
 from video_qa.settings.run_settings import RunSettings, SettingsError
@@ -62,7 +63,7 @@ def test_the_comparison_takes_it(
             worker.main([part for part in task.command[2:] if "runner_pid" not in part])
         return []
 
-    monkeypatch.setattr(execute, "run_workers", run_all)
+    monkeypatch.setattr(local, "run_workers", run_all)
     anno_path = videos_with(tmp_path, [[choice("q", 12.0, task="far_colour")]] * 2, num_frames=14)
     command = [f"--model={folder}", "--dataset=nanostream", "--device=cpu", "--max_new_tokens=2"]
     command += [f"--anno_path={anno_path}", f"--kv_sizes={3 * PATCH}", "--sample_fps=2"]

@@ -23,7 +23,8 @@ from reproduction.measured import Measured
 from reproduction.published import PublishedRow, PublishedTable, TableError, read_tables, tables
 from reproduction.runs import Run, run_of, runs_of
 from reproduction.side_by_side import Cell, side_by_side
-from video_qa.lanes import execute, worker
+from video_qa.lanes import worker
+from video_qa.launchers import local
 from video_qa.nanostream.write import Settings
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner.worker_pool import WorkerTask
@@ -244,7 +245,7 @@ def test_from_the_command_to_the_table(tmp_path, monkeypatch, capsys):
             worker.main([part for part in task.command[2:] if "runner_pid" not in part])
         return []
 
-    monkeypatch.setattr(execute, "run_workers", run_all)
+    monkeypatch.setattr(local, "run_workers", run_all)
     command = ["--table", "nano", "--rows", "smoothed", "--devices", "cpu", "--out", "tables"]
     assert main(command) == 0
     said = capsys.readouterr()

@@ -17,6 +17,7 @@ import pytest
 from runner_helpers import choice, fake_arguments, rows, table, videos_with
 
 from video_qa import hermes_vqa
+from video_qa.launchers import local
 from video_qa.results.run_folder import MARKER
 from video_qa.run_infer import main
 from video_qa.runner import benchmark_run
@@ -39,7 +40,7 @@ def workers_inside(tasks: list[benchmark_run.WorkerTask], *_: object) -> list[st
 @pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("HERMES_FAKE_FOLDER", str(tmp_path))
-    monkeypatch.setattr(benchmark_run, "run_workers", workers_inside)
+    monkeypatch.setattr(local, "run_workers", workers_inside)
     monkeypatch.setattr(benchmark_run, "describe_environment", lambda devices: {"devices": devices})
     anno_path = videos_with(tmp_path, [TALK, TALK], num_frames=12)
     return [*fake_arguments(tmp_path, anno_path), "--dataset=streamingbench", "--num_chunks=2"]

@@ -20,6 +20,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,9 @@ from video_qa.comparison.pages.verdict import verdict
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
 from video_qa.lanes.execute import Outcome, compared_run, execute
 from video_qa.lanes.plan import ComparedRun
+from video_qa.launchers.choice import job_script, open_launcher
+from video_qa.launchers.launcher import Launcher
+from video_qa.launchers.local import LocalLauncher
 from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.outcome_lines import corruption_lines, failure_lines
@@ -64,7 +68,17 @@ def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    plans = _plans(arguments)
+    nothing_runs = nullcontext(LocalLauncher()) if arguments.only_report else None
+    with nothing_runs or open_launcher(arguments, _folder(arguments)) as launcher:
+        plans = _plans(arguments, launcher)
+        if arguments.dry_run:
+            plan = next(iter(plans.values()))
+            print(job_script(launcher, min(plan.num_chunks, len(plan.videos))))
+            return 0
+        return _compare_in_folder(arguments, plans)
+
+
+def _compare_in_folder(arguments: argparse.Namespace, plans: Plans) -> int:
     plan = next(iter(plans.values()))
     with open_run_folder(_folder(arguments)) as out:
         if arguments.only_report:
@@ -94,7 +108,7 @@ def _publish(
     _check_distinct(runs)
     check_same_protocol(runs)
     write_comparison_csv(out.path / "comparison.csv", runs, plan.videos)
-    num_chunks = None if arguments.only_report else arguments.num_chunks
+    num_chunks = None if arguments.only_report else plan.num_chunks
     write_json(out.path / "runs.json", describe_runs(runs, refused, num_chunks))
     if importlib.import_module("eval.comparison").main(["--folder", str(out.path)]):
         return 1
@@ -128,11 +142,11 @@ def _complain(outcome: Outcome, videos: Sequence[Video]) -> int:
     return 1 if lines else 0
 
 
-def _plans(arguments: argparse.Namespace) -> Plans:
+def _plans(arguments: argparse.Namespace, launcher: Launcher) -> Plans:
     """One run per policy and budget, everything about them checked."""
     _check_scored(arguments.dataset)
     arguments.policy, arguments.kv_size = arguments.policies[0], arguments.kv_sizes[0]
-    plan = plan_run(arguments)
+    plan = plan_run(arguments, launcher)
     parent = dataset_folder(arguments)
     found: dict[ComparedRun, RunPlan] = {}
     for policy in dict.fromkeys(arguments.policies):

@@ -22,12 +22,13 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+from video_qa.launchers.choice import job_script, open_launcher
 from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS, EVALUATOR_OF_KIND
 from video_qa.results.outcome_lines import corruption_lines, failure_lines
 from video_qa.results.results_csv import kinds_in
 from video_qa.results.run_folder import RunFolderError, open_run_folder
-from video_qa.runner.benchmark_run import RunOutcome, run_inference
+from video_qa.runner.benchmark_run import RunOutcome, empty_folder, run_inference
 from video_qa.runner.run_arguments import parser, plan_run, results_folder
 from video_qa.runner.termination import exit_code
 
@@ -43,20 +44,24 @@ def main(argv: Sequence[str] | None = None, prog: str = "run_infer.py") -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     path = results_folder(arguments)
-    print(f"Execute {arguments.dataset} evaluation", flush=True)
+    if not arguments.dry_run:  # whose output is a script
+        print(f"Execute {arguments.dataset} evaluation", flush=True)
     if arguments.base_url is not None:  # before it stands in environment.json
         importlib.import_module("eval.open_ended.judge_access").check_base_url(arguments.base_url)
     if arguments.only_eval:
         return _evaluate(arguments, path)
-    plan = plan_run(arguments)
-    with open_run_folder(path) as folder:
-        if arguments.overwrite:
-            folder.clear()
-        outcome = run_inference(plan, folder)
-        inference_code = _report(outcome, plan.videos, path)
-        if outcome.missing:
-            return inference_code
-        return max(inference_code, _evaluate(arguments, path))
+    with open_launcher(arguments, path) as launcher:
+        plan = plan_run(arguments, launcher)
+        if arguments.dry_run:
+            print(job_script(launcher, min(plan.num_chunks, len(plan.videos))))
+            return 0
+        with open_run_folder(path) as folder:
+            empty_folder(plan, folder, arguments.overwrite)
+            outcome = run_inference(plan, folder)
+            inference_code = _report(outcome, plan.videos, path)
+            if outcome.missing:
+                return inference_code
+            return max(inference_code, _evaluate(arguments, path))
 
 
 def _report(outcome: RunOutcome, videos: Sequence[Video], path: Path) -> int:

@@ -6,9 +6,10 @@ import argparse
 import re
 from pathlib import Path
 
+from video_qa.launchers.choice import add_launcher_arguments
 from video_qa.questions.benchmarks import DATASETS
 from video_qa.runner.devices import HELP as DEVICES_HELP
-from video_qa.runner.run_arguments import ANNOTATION_HELP
+from video_qa.runner.run_arguments import ANNOTATION_HELP, NUM_CHUNKS_HELP
 from video_qa.settings.run_settings import MODEL_HELP, POLICIES_HELP, add_settings_arguments
 
 
@@ -31,7 +32,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     )
     add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
-    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
+    add("--num_chunks", type=int, help=NUM_CHUNKS_HELP)
     add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
     add("--anno_path", type=Path, help=ANNOTATION_HELP)
     add("--video_root", type=Path, help="folder under which the annotated videos are found")
@@ -42,6 +43,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
     add("--out", type=Path, help="folder of the comparison (default: beside the runs)")
     add_settings_arguments(built, with_policy=False)
+    add_launcher_arguments(built)
     built.set_defaults(debug=False)
     return built
 

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from video_qa.lanes.lane_watcher import ComparisonRecipe
 from video_qa.lanes.plan import ComparedRun, WatchPlan, deal_out, retention_video
+from video_qa.launchers.launcher import Unit, Work
 from video_qa.results.prediction import Key, Prediction
 from video_qa.results.results_csv import write_results_csv
 from video_qa.results.run_folder import RunFolder, open_run_folder
 from video_qa.runner.benchmark_run import (
     RunPlan,
     describe_run,
+    empty_folder,
     open_folder,
     threads_per_worker,
 )
 from video_qa.runner.shards import question_keys, shard_stem
-from video_qa.runner.worker_pool import WorkerTask, run_workers
+from video_qa.runner.worker_pool import WorkerTask
 from video_qa.settings.run_identity import run_identity
 from video_qa.settings.run_settings import fingerprint
 
@@ -61,16 +63,11 @@ def execute(plans: Mapping[ComparedRun, RunPlan], out: RunFolder, overwrite: boo
         folders = {run: stack.enter_context(open_run_folder(run.folder)) for run in runs}
         for run, folder in folders.items():
             _open(run, plans[run], folder, overwrite)
-        _remove_progress(out.path)
-        recorded = retention_video(plan.videos, plan.settings.sample_fps)
-        shards = deal_out(runs, plan.videos, recorded, plan.num_chunks)
         complaints: list[str] = []
-        if shards:
+        watch = _watch_plan(runs, plan, out.path)
+        if watch.shards:
             for name in OUTPUTS:
                 (out.path / name).unlink(missing_ok=True)
-            watch = WatchPlan(
-                tuple(runs), plan.anno_path, plan.kind, plan.video_root, recorded, shards
-            )
             for run, folder in folders.items():
                 describe_run(plans[run], folder, _identity(plans[run]), run.run_id)
             complaints = _watch(watch, plan, out, folders)
@@ -89,13 +86,24 @@ def _identity(plan: RunPlan) -> dict[str, object]:
     return run_identity(plan.settings, plan.anno_path, plan.devices[0].name)
 
 
+def _watch_plan(runs: Sequence[ComparedRun], plan: RunPlan, out: Path) -> WatchPlan:
+    """What is owed, dealt out; or what was dealt out to workers that are at it still."""
+    if plan.launcher.is_at_work():
+        return WatchPlan.read(out / PLAN_FILE)
+    _remove_progress(out)
+    recorded = retention_video(plan.videos, plan.settings.sample_fps)
+    shards = deal_out(runs, plan.videos, recorded, plan.num_chunks)
+    return WatchPlan(tuple(runs), plan.anno_path, plan.kind, plan.video_root, recorded, shards)
+
+
 def _open(run: ComparedRun, plan: RunPlan, folder: RunFolder, overwrite: bool) -> None:
+    empty_folder(plan, folder, overwrite)
     if overwrite:
-        folder.clear()
         (folder.path / "retention.json").unlink(missing_ok=True)
     open_folder(plan, folder, _identity(plan), run.run_id)
-    folder.merge_shards(run.run_id)
-    folder.take_engine_description()  # of a comparison that was killed
+    if not plan.launcher.is_at_work():
+        folder.merge_shards(run.run_id)
+        folder.take_engine_description()  # of a comparison that was killed
 
 
 def _watch(
@@ -104,16 +112,37 @@ def _watch(
     path = out.path / PLAN_FILE
     watch.write(path)
     out.logs.mkdir(exist_ok=True)
-    tasks = [_task(watch, plan, path, worker) for worker in range(len(watch.shards))]
-    wanted = set(question_keys(plan.videos))
-    num_answered = sum(len(wanted & run.answered().keys()) for run in watch.runs)
     try:
-        return run_workers(tasks, len(wanted) * len(watch.runs), num_answered, out.lock_descriptor)
+        return plan.launcher.run(_work(watch, plan, path, out.lock_descriptor))
     finally:
-        _remove_progress(out.path)
-        for run, folder in folders.items():
-            folder.merge_shards(run.run_id)
-            folder.take_engine_description()
+        if not plan.launcher.is_at_work():
+            _remove_progress(out.path)
+            for run, folder in folders.items():
+                folder.merge_shards(run.run_id)
+                folder.take_engine_description()
+
+
+def _work(watch: WatchPlan, plan: RunPlan, path: Path, lock_descriptor: int) -> Work:
+    answered = {run.run_id: run.answered() for run in watch.runs}
+    wanted = set(question_keys(plan.videos))
+    owed = {
+        run.run_id: {video.index for video in run.owed(plan.videos, watch.retention_index)}
+        for run in watch.runs
+    }
+    owing = [(video, tuple(r for r in owed if video.index in owed[r])) for video in plan.videos]
+    return Work(
+        folder=path.parent,
+        tasks=[_task(watch, plan, path, worker) for worker in range(len(watch.shards))],
+        recipe=ComparisonRecipe(
+            watch.runs, plan.devices[0].name, plan.video_root, watch.retention_index
+        ),
+        units=[Unit(video, run_ids) for video, run_ids in owing if run_ids],
+        runs={run.run_id: run.folder for run in watch.runs},
+        answered=answered,
+        num_questions=len(wanted) * len(watch.runs),
+        num_answered=sum(len(wanted & keys.keys()) for keys in answered.values()),
+        lock_descriptor=lock_descriptor,
+    )
 
 
 def _remove_progress(out: Path) -> None:
@@ -126,7 +155,7 @@ def _task(watch: WatchPlan, plan: RunPlan, path: Path, worker: int) -> WorkerTas
     device = plan.devices[worker % len(plan.devices)]
     stem = shard_stem(len(watch.shards), worker)
     command = [sys.executable, str(WORKER_SCRIPT), f"--plan={path}", f"--chunk_idx={worker}"]
-    command += [f"--device={device.name}", f"--runner_pid={os.getpid()}"]
+    command.append(f"--device={device.name}")
     return WorkerTask(
         name=stem,
         command=command,

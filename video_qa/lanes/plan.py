@@ -36,16 +36,29 @@ class ComparedRun:
         """For messages."""
         return f"{self.settings.policy} at kv_size {self.settings.kv_size}"
 
-    def answered(self) -> dict[Key, str]:
-        """The answers stored so far, errors left out."""
-        return answer_texts(read_predictions([self.folder / PREDICTIONS_FILE], self.run_id))
+    def answered(self, stem: str | None = None) -> dict[Key, str]:
+        """The answers stored so far, errors left out; with those of the worker `stem`."""
+        names = [PREDICTIONS_FILE, *([] if stem is None else [f"{stem}.jsonl"])]
+        return answer_texts(read_predictions([self.folder / name for name in names], self.run_id))
 
-    def owed(self, videos: Sequence[Video], retention_index: int) -> list[Video]:
+    def owed(
+        self, videos: Sequence[Video], retention_index: int, stem: str | None = None
+    ) -> list[Video]:
         """The videos this run has to watch: for answers, or to record what its memory holds."""
-        missing = {video.index for video in unfinished(videos, self.answered())}
+        missing = {video.index for video in unfinished(videos, self.answered(stem))}
         if read_retention(self.folder, self.run_id) is None:
             missing.add(retention_index)
         return [video for video in videos if video.index in missing]
+
+    def stored(
+        self, videos: Sequence[Video], retention_index: int, stem: str | None = None
+    ) -> dict[int, dict[int, str]]:
+        """Index of each video owed -> question index -> answer that need not be asked again."""
+        answered = self.answered(stem)
+        return {
+            video.index: {i: text for (index, i), text in answered.items() if index == video.index}
+            for video in self.owed(videos, retention_index, stem)
+        }
 
 
 @dataclass(frozen=True)

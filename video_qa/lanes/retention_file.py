@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,17 @@ FILE_NAME = "retention.json"
 MAX_BINS = 120
 
 
-def write_retention(folder: Path, run_id: str, video: Video, log: RetentionLog) -> None:
-    """Store the log of one video of a run; nothing is written if nothing was watched."""
+def write_retention(folder: Path, content: Mapping[str, Any]) -> None:
+    """Store what `recorded_content` made."""
+    write_text(folder / FILE_NAME, json.dumps(content))
+
+
+def recorded_content(run_id: str, video: Video, log: RetentionLog) -> dict[str, Any] | None:
+    """The log of one video of a run; None if nothing was watched."""
     if not log.snapshots:
-        return
+        return None
     whose = {"run_id": run_id, "video_index": video.index, "video_id": video.video_id}
-    write_text(folder / FILE_NAME, json.dumps(whose | retention_content(log)))
+    return whose | retention_content(log)
 
 
 def retention_content(log: RetentionLog) -> dict[str, Any]:

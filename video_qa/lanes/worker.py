@@ -14,30 +14,23 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from eval.whole_file import write_text
-from video_qa.lanes.lanes import Lane, SharedWatch
-from video_qa.lanes.plan import ComparedRun, WatchPlan
-from video_qa.lanes.retention import RetentionLog
+from video_qa.lanes.lane_watcher import LaneWatcher, encoder_settings
+from video_qa.lanes.plan import WatchPlan
 from video_qa.lanes.retention_file import write_retention
+from video_qa.launchers.recipe import Recorded, Reply
 from video_qa.questions.annotations import Video
-from video_qa.results.prediction import Key, Prediction
 from video_qa.results.predictions import PredictionLog
 from video_qa.runner.orphans import end_with
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED, shard_stem
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import named_fields
 
 logger = logging.getLogger(__name__)
-
-PLAIN_POLICY = "recent"
-"""Loads the model; each lane then names its own."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,73 +54,46 @@ def watch_shard(plan: WatchPlan, arguments: argparse.Namespace) -> int:
     stem = shard_stem(len(plan.shards), arguments.chunk_idx)
     beside = arguments.plan.parent
     videos = plan.videos(arguments.chunk_idx)
-    first = plan.runs[0].settings
-    encoder = load_engine(replace(first, policy=PLAIN_POLICY), arguments.device)
-    lanes, refused = _open_lanes(plan, encoder)
-    write_text(beside / f"{stem}.refused.json", json.dumps(refused))
-    shared = SharedWatch(encoder, first, plan.video_root)
+    encoder = load_engine(encoder_settings(plan.runs), arguments.device)
+    watcher = LaneWatcher(encoder, plan.runs, plan.video_root, plan.retention_index)
+    write_text(beside / f"{stem}.refused.json", json.dumps(watcher.refused))
+    folders = {run.run_id: run.folder for run in plan.runs if run.run_id not in watcher.refused}
+    # A task that was requeued finds what it wrote itself, too.
+    stored = {run.run_id: run.stored(videos, plan.retention_index, stem) for run in plan.runs}
     with ExitStack() as stack:
         progress = stack.enter_context((beside / f"{stem}.progress").open("a", buffering=1))
         logs = {
-            lane: stack.enter_context(PredictionLog(run.folder / f"{stem}.jsonl"))
-            for lane, run in lanes.items()
+            run_id: stack.enter_context(PredictionLog(folder / f"{stem}.jsonl"))
+            for run_id, folder in folders.items()
         }
-        _describe(lanes, stem)
-        failed = bool(refused)
-        for lane, prediction in _predictions(shared, lanes, videos, plan.retention_index):
-            logs[lane].append(prediction)
+        _describe(watcher, folders, stem)
+        failed = bool(watcher.refused)
+        for reply in _replies(watcher, videos, stored):
+            if isinstance(reply, Recorded):
+                write_retention(folders[reply.run_id], reply.content)
+                continue
+            logs[reply.run_id].append(reply.prediction)
             with suppress(OSError):  # it moves the bar only; the answer is on the disk
-                progress.write(f"{lane.run_id} {prediction.key}\n")
-            failed |= prediction.error is not None
-        _describe(lanes, stem)
+                progress.write(f"{reply.run_id} {reply.prediction.key}\n")
+            failed |= reply.prediction.error is not None
+        _describe(watcher, folders, stem)
     return SOME_QUESTIONS_FAILED if failed else 0
 
 
-def _open_lanes(plan: WatchPlan, encoder: Any) -> tuple[dict[Lane, ComparedRun], dict[str, str]]:
-    """A stream per run on the encoder's weights; and run id -> why there can be none."""
-    lanes, refused = {}, {}
-    for run in plan.runs:
-        try:
-            stream = encoder.new_stream(**named_fields(run.settings))
-            lanes[Lane(stream, run.settings, run.run_id)] = run
-        except ValueError as error:
-            logger.error("%s: %s", run.label, error)
-            refused[run.run_id] = str(error)
-    return lanes, refused
-
-
-def _predictions(
-    shared: SharedWatch,
-    lanes: Mapping[Lane, ComparedRun],
+def _replies(
+    watcher: LaneWatcher,
     videos: Sequence[Video],
-    retention_index: int,
-) -> Iterator[tuple[Lane, Prediction]]:
-    stored = {lane: run.answered() for lane, run in lanes.items()}
-    owed = {
-        lane: {video.index for video in run.owed(videos, retention_index)}
-        for lane, run in lanes.items()
-    }
+    stored: Mapping[str, Mapping[int, Mapping[int, str]]],
+) -> Iterator[Reply]:
     for video in videos:
-        logger.info("video %s: %s", video.video_id, video.video_path)
-        owing = [lane for lane in lanes if video.index in owed[lane]]
-        recorded = video.index == retention_index
-        for lane in owing:
-            lane.retention = RetentionLog() if recorded else None
-        yield from shared.analyze(video, {lane: _of(video, stored[lane]) for lane in owing})
-        for lane in owing if recorded else ():
-            assert lane.retention is not None
-            write_retention(lanes[lane].folder, lane.run_id, video, lane.retention)
+        owing = {run_id: by[video.index] for run_id, by in stored.items() if video.index in by}
+        yield from watcher.watch(video, owing)
 
 
-def _of(video: Video, stored: Mapping[Key, str]) -> dict[int, str]:
-    return {i: text for (index, i), text in stored.items() if index == video.index}
-
-
-def _describe(lanes: Mapping[Lane, ComparedRun], stem: str) -> None:
+def _describe(watcher: LaneWatcher, folders: Mapping[str, Path], stem: str) -> None:
     """Write down each engine, at the start and again when sizes and bytes are known."""
-    for lane, run in lanes.items():
-        text = json.dumps(lane.model.describe())
-        write_text(run.folder / f"{stem}.engine.json", text)
+    for run_id, description in watcher.describe().items():
+        write_text(folders[run_id] / f"{stem}.engine.json", json.dumps(description))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -6,18 +6,22 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from video_qa.launchers.launcher import Launcher, Unit, Work
+from video_qa.launchers.local import LocalLauncher
+from video_qa.launchers.on_slurm.job_marker import check_no_job
+from video_qa.launchers.recipe import RunRecipe
 from video_qa.questions.annotations import Video
 from video_qa.results.prediction import Key, Prediction
-from video_qa.results.predictions import answer_texts
+from video_qa.results.predictions import answer_texts, read_predictions
 from video_qa.results.results_csv import write_results_csv
 from video_qa.results.run_folder import RunFolder
 from video_qa.runner.devices import WorkerDevice
 from video_qa.runner.environment import describe_environment
 from video_qa.runner.shards import question_keys, shard, shard_stem, unfinished
-from video_qa.runner.worker_pool import WorkerTask, run_workers
+from video_qa.runner.worker_pool import WorkerTask
 from video_qa.settings.run_identity import run_identity
 from video_qa.settings.run_settings import RunSettings, fingerprint
 
@@ -37,6 +41,7 @@ class RunPlan:
     videos: Sequence[Video]
     devices: Sequence[WorkerDevice]
     num_chunks: int
+    launcher: Launcher = field(default_factory=LocalLauncher)
     video_root: Path | None = None
     limit: int | None = None
     debug: bool = False
@@ -64,8 +69,11 @@ def run_inference(plan: RunPlan, folder: RunFolder) -> RunOutcome:
     identity = run_identity(plan.settings, plan.anno_path, plan.devices[0].name)
     run_id = fingerprint(identity)
     open_folder(plan, folder, identity, run_id)
-    answered = answer_texts(folder.merge_shards(run_id))
-    folder.take_engine_description()  # of a run that was killed
+    if plan.launcher.is_at_work():  # on what it was handed then, which decides the shares
+        answered = answer_texts(read_predictions([folder.predictions], run_id))
+    else:
+        answered = answer_texts(folder.merge_shards(run_id))
+        folder.take_engine_description()  # of a run that was killed
     pending = unfinished(plan.videos, answered)
     num_workers = min(plan.num_chunks, len(pending))
     shards = [shard(pending, num_workers, i, plan.debug) for i in range(num_workers)]
@@ -74,12 +82,12 @@ def run_inference(plan: RunPlan, folder: RunFolder) -> RunOutcome:
     if shards:
         folder.clear_reports()
         describe_run(plan, folder, identity, run_id)
-        tasks = [_task(plan, folder, num_workers, i) for i in range(num_workers)]
-        num_answered = sum(key in answered for key in wanted)
+        work = _work(plan, folder, run_id, shards, answered, wanted)
         try:
-            complaints = run_workers(tasks, len(wanted), num_answered, folder.lock_descriptor)
+            complaints = plan.launcher.run(work)
         finally:
-            predictions = folder.merge_shards(run_id)
+            if not plan.launcher.is_at_work():
+                predictions = folder.merge_shards(run_id)
         folder.take_engine_description()
     else:
         predictions = folder.merge_shards(run_id)
@@ -101,12 +109,34 @@ def _wanted(
     return [key for key in keys if key[0] in tried or key in answered]
 
 
+def _work(
+    plan: RunPlan,
+    folder: RunFolder,
+    run_id: str,
+    shards: Sequence[Sequence[Video]],
+    answered: Mapping[Key, str],
+    wanted: Sequence[Key],
+) -> Work:
+    in_order = sorted((video for part in shards for video in part), key=lambda video: video.index)
+    return Work(
+        folder=folder.path,
+        tasks=[_task(plan, folder, len(shards), i) for i in range(len(shards))],
+        recipe=RunRecipe(plan.settings, run_id, plan.devices[0].name, plan.video_root),
+        units=[Unit(video, (run_id,)) for video in in_order],
+        runs={run_id: folder.path},
+        answered={run_id: answered},
+        num_questions=len(wanted),
+        num_answered=sum(key in answered for key in wanted),
+        lock_descriptor=folder.lock_descriptor,
+    )
+
+
 def _task(plan: RunPlan, folder: RunFolder, num_workers: int, index: int) -> WorkerTask:
     device = plan.devices[index % len(plan.devices)]
     stem = shard_stem(num_workers, index)
     command = [sys.executable, str(WORKER_SCRIPT), f"--config={folder.config}"]
     command += [f"--num_chunks={num_workers}", f"--chunk_idx={index}"]
-    command += [f"--device={device.name}", f"--runner_pid={os.getpid()}"]
+    command.append(f"--device={device.name}")
     folder.logs.mkdir(exist_ok=True)
     return WorkerTask(
         name=stem,
@@ -123,6 +153,18 @@ def threads_per_worker(num_workers: int) -> dict[str, str]:
     if "OMP_NUM_THREADS" in os.environ:
         return {}
     return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // num_workers))}
+
+
+def empty_folder(plan: RunPlan, folder: RunFolder, overwrite: bool) -> None:
+    """Throw away what an earlier run wrote, if that is wanted; nobody may be writing there.
+
+    Raises:
+        LauncherError: an array job is, and it is not the one that is followed.
+    """
+    if not plan.launcher.is_at_work():
+        check_no_job(folder.path)
+    if overwrite:
+        folder.clear()
 
 
 def open_folder(
@@ -153,6 +195,7 @@ def describe_run(
             "anno_path": str(plan.anno_path),
             "video_root": None if plan.video_root is None else str(plan.video_root),
             "num_chunks": plan.num_chunks,
+            "launcher": plan.launcher.name,
             "limit": plan.limit,
             "debug": plan.debug,
             "engine": earlier.get("engine"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import replace
 from pathlib import Path
 
+from video_qa.launchers.choice import add_launcher_arguments
+from video_qa.launchers.launcher import Launcher
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.benchmarks import DATASETS, is_stream
 from video_qa.runner import devices as device_choice
@@ -21,6 +22,7 @@ from video_qa.settings.run_settings import (
     add_settings_arguments,
 )
 
+NUM_CHUNKS_HELP = "number of workers (default: 1; with --launcher ray as many as there is room for)"
 ANNOTATION_HELP = "annotation file (default: the dataset's under data/; needed for custom)"
 
 
@@ -34,7 +36,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     add = built.add_argument
     add("--model", default="llava_ov_7b", help=MODEL_HELP)
     add("--dataset", choices=tuple(DATASETS), required=True, help="benchmark")
-    add("--num_chunks", type=int, default=1, help="number of worker processes (default: 1)")
+    add("--num_chunks", type=int, help=NUM_CHUNKS_HELP)
     add("--only_eval", action="store_true", help="evaluate the results that exist")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
     add("--kv_size", type=int, help="visual tokens kept per layer; needed")
@@ -60,6 +62,7 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
     judge = "passed on to eval/eval_open_ended.py, whose key is OPENAI_API_KEY"
     add("--base_url", help=judge)
     add_settings_arguments(built)
+    add_launcher_arguments(built)
     return built
 
 
@@ -104,11 +107,11 @@ def results_path(parent: Path, fps: float, kv_size: int, policy: str, profile: s
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def plan_run(arguments: argparse.Namespace) -> RunPlan:
+def plan_run(arguments: argparse.Namespace, launcher: Launcher) -> RunPlan:
     """Check everything that can be checked before anything is started.
 
     Raises:
-        SettingsError, AnnotationError, DeviceError, ModelLoadError: each names what
+        SettingsError, AnnotationError, DeviceError, ModelLoadError, LauncherError: each names what
             is wrong and what is known.
     """
     benchmark = DATASETS[arguments.dataset]
@@ -119,8 +122,9 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise SettingsError(f"--{name} must be at least 1, got {value}")
-    if arguments.video_root is not None and not arguments.video_root.is_dir():
-        raise SettingsError(f"--video_root {arguments.video_root} is not a folder")
+    root, is_here = arguments.video_root, not launcher.is_elsewhere
+    if root is not None and is_here and not root.is_dir():
+        raise SettingsError(f"--video_root {root} is not a folder")
     anno_path = annotation_path(arguments)
     everything = load_annotations(anno_path, benchmark.kind)
     videos = everything[: arguments.limit]
@@ -132,18 +136,10 @@ def plan_run(arguments: argparse.Namespace) -> RunPlan:
         kind=benchmark.kind,
         anno_path=anno_path,
         videos=videos,
-        devices=_devices(arguments.devices, num_devices(arguments.model)),
-        num_chunks=arguments.num_chunks,
-        video_root=arguments.video_root,
+        devices=launcher.devices(arguments.devices, num_devices(arguments.model)),
+        num_chunks=launcher.num_workers(arguments.num_chunks),
+        launcher=launcher,
+        video_root=root,
         limit=arguments.limit,
         debug=arguments.debug,
     )
-
-
-def _devices(requested: str | None, gpus_per_worker: int) -> list[device_choice.WorkerDevice]:
-    if requested == "cpu":
-        return [device_choice.CPU]
-    import torch  # only to count GPUs, which starts nothing on them
-
-    visible = device_choice.visible_gpus(os.environ, torch.cuda.device_count())
-    return device_choice.worker_devices(requested, visible, gpus_per_worker)

@@ -162,3 +162,27 @@ def test_features_that_come_from_another_device(base, monkeypatch):
         seen = run_stream(engine)
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)
+
+
+def _pruned_by_hand(engine):
+    """The released calls on what lies on devices, given what lies on the host."""
+    watch(engine, random_frames(24))
+    engine.encode_video_chunk(random_frames(8, seed=9))
+    memory, generator = engine.memory, torch.Generator().manual_seed(3)
+    shape = (1, 2, 5, memory.num_tokens + 5)
+    seen = [torch.rand(shape, generator=generator) for _ in range(engine.num_layers)]
+    given = [rows.to(memory.place_of(layer)[0].device) for layer, rows in enumerate(seen)]
+    kept = engine.prune_kv_cache_by_attention(given, given, given)
+    engine.apply_kv_cache_pruning_strict([rows.tolist() for rows in kept])
+    engine._position_ids_cache = [rows.cpu() for rows in engine._position_ids_cache]
+    engine.kv_cache = [(keys.cpu(), values.cpu()) for keys, values in engine.kv_cache]
+    return [rows.cpu() for rows in kept]
+
+
+def test_released_names(base):
+    plain = open_stream(base, kv_size=KV_SIZE)
+    expected = _pruned_by_hand(plain)
+    with stream_on_pretended(base, 2) as (engine, _):
+        kept, held = _pruned_by_hand(engine), contents(engine)
+    assert all(map(torch.equal, kept, expected))
+    assert_same(held, contents(plain))

@@ -12,8 +12,8 @@ from tiny import open_stream
 from hermes.policy_text import check_policy, memory_fields, read_policy, split_options
 from inference import AbstractHermes
 from inference.saved.weights_digest import SAMPLE_BYTES, weights_digest
-from video_qa.lanes.plan import ComparedRun, WatchPlan
-from video_qa.lanes.worker import PLAIN_POLICY, _open_lanes
+from video_qa.lanes.lane_watcher import PLAIN_POLICY, LaneWatcher
+from video_qa.lanes.plan import ComparedRun
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
 
@@ -80,9 +80,9 @@ def test_a_lane_of_a_comparison_gets_the_configuration_of_a_single_run(
     single = load_engine(settings, "cpu").config
     encoder = load_engine(replace(settings, policy=PLAIN_POLICY, kv_size=99), "cpu")
     run = ComparedRun(settings, Path(), "id")
-    plan = WatchPlan((run,), Path(), "", None, 0, ())
-    (lane,), refused = _open_lanes(plan, encoder)
-    assert not refused
+    watcher = LaneWatcher(encoder, (run,), None, 0)
+    (lane,) = watcher._lanes.values()
+    assert not watcher.refused
     assert (lane.model.config, lane.model.config.set_by) == (single, single.set_by)
 
 

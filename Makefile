@@ -1,4 +1,5 @@
 # make demo | make test | make lint   - each creates .venv on first use
+# make test-slow                      - whole programs, killed and not
 # make test-devices                   - every memory's stream on GPUs that do not exist
 # make test-oldest                    - the same project on the oldest versions it declares
 PYTHON ?= python3
@@ -13,7 +14,7 @@ OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* qwen3_forwar
 
 DEVICE_TESTS := $(addprefix tests/test_,$(addsuffix .py,inference_pretended qwen3_pretended efficiency_pretended))
 
-.PHONY: demo test test-devices test-oldest test-pretended lint format bench clean
+.PHONY: demo test test-slow test-devices test-oldest test-pretended lint format bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -27,7 +28,11 @@ demo: $(STAMP)
 	$(PY) scripts/demo.py
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile $(DEVICE_TESTS:%=--ignore=%)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile -m "not slow" $(DEVICE_TESTS:%=--ignore=%)
+
+# Whole programs in processes of their own, ten seconds each.
+test-slow: $(STAMP)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto -m slow
 
 # Each memory and family on one and on two pretended GPUs: the CPU's stream bit for bit, and as many
 # waits and copies as docs/benchmarks.md says (tests/pretended_device.py).

@@ -101,6 +101,7 @@ def test_the_page_says_what_has_not_been_measured(tmp_path, monkeypatch):
     assert "none has been at hand" not in note and "- a on H200: efficiency-a" in note
 
 
+@pytest.mark.slow
 def test_gpu_check_runs_the_benchmarks_of_both_families(tmp_path, monkeypatch):
     commands = []
 

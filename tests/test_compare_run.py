@@ -72,6 +72,7 @@ def answers(root: Path) -> pd.DataFrame:
     return table[[c for c in table.columns if not c.endswith(("seconds", "bytes"))]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("inside")
 def test_half_finished_folders_are_continued(
     tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]

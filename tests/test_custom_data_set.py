@@ -98,6 +98,7 @@ def documented_commands() -> list[str]:
     return re.findall(r"^ {4}(python .*)$", section, re.M)
 
 
+@pytest.mark.slow
 def test_the_documented_example_runs_as_typed(tmp_path):
     """On hermes-nano, in a folder that holds no more than a checkout does."""
     for name in ("eval", "hermes", "inference", "models", "video", "video_qa"):

@@ -41,6 +41,7 @@ def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_it_runs_without_video_and_judge_libraries(bare, tmp_path):
     out = tmp_path / "gpu_check.json"
     options = ["--device", "cpu", "--parts", "imports", "float16", "--out", str(out)]

@@ -107,12 +107,14 @@ def elsewhere(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_stream_is_opened_watches_and_answers(installed, elsewhere):
     program = SESSION.replace("INSTALLED", repr(str(installed)))
     (elsewhere / "session.py").write_text(program)
     assert _run("session.py", cwd=elsewhere, path=installed).startswith("answered ")
 
 
+@pytest.mark.slow
 def test_the_command_runs_a_benchmark(installed, elsewhere):
     """One worker and the evaluator, each found beside the command."""
     question = {

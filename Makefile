@@ -50,14 +50,16 @@ test-oldest: $(OLDEST)/.installed
 	HERMES_TEST_OLDEST=1 OMP_NUM_THREADS=1 $(OLDEST_PY) -m pytest -q -n auto --dist loadfile \
 		$(OLDEST_TESTS:%=tests/test_%.py)
 
-# The tests of memory, policies and engine once more, on two GPUs that do not exist (some minutes).
+# The tests of memory, policies and engine once more, on GPUs that do not exist (some minutes): on two
+# with layers spread over them, on one where a test looks into the only stack of a memory.
 # Left out: golden traces, half precision and renumbering oracles (they compare with arithmetic of
 # the host, tensor by tensor), loading (real devices), readers, runner and evaluators (no tensors on
 # a device; the runner has its own tests of devices).
+pretended = HERMES_TEST_DEVICE=pretended:$(1) OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist load \
+	$(addprefix tests/test_,$(addsuffix .py,$(2)))
 test-pretended: $(STAMP)
-	HERMES_TEST_DEVICE=pretended:2 OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist load \
-		$(addprefix tests/test_,$(addsuffix .py,hermes_contracts hermes_memory policies_contracts \
-		inference_answering oracle_masking oracle_guidance))
+	$(call pretended,2,hermes_contracts policies_contracts inference_answering)
+	$(call pretended,1,hermes_memory oracle_masking oracle_guidance)
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

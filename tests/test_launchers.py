@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from runner_helpers import choice, rows, videos_with
 from tiny import open_stream
 
-from video_qa import compare
+from video_qa import compare, run_infer
 from video_qa.lanes import lane_watcher, worker
 from video_qa.launchers import local
 from video_qa.launchers.answer_store import AnswerStore
@@ -24,6 +25,8 @@ from video_qa.launchers.video_worker import VideoWorker, Watched
 from video_qa.questions.annotations import Question, Video
 from video_qa.results.prediction import Prediction
 from video_qa.results.predictions import read_predictions
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def unit(index: int) -> Unit:
@@ -151,3 +154,17 @@ def test_a_comparison_elsewhere_is_that_of_processes_here(
 
 def without_costs(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in row if not name.endswith(("seconds", "bytes"))}
+
+
+@pytest.mark.parametrize(("name", "module"), [("ray", "ray"), ("slurm", "submitit")])
+def test_a_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str, module: str
+) -> None:
+    """Whether it is installed here or not."""
+    for loaded in [file for file in sys.modules if file.startswith("video_qa.launchers.on_")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, module, None)
+    annotations = ROOT / "data/nanostream_demo/nanostream_test.json"
+    command = ["--model=nano", "--dataset=nanostream", "--kv_size=64", "--sample_fps=1"]
+    assert run_infer.main([*command, f"--anno_path={annotations}", f"--launcher={name}"]) == 2
+    assert f"pip install '.[{name}]'" in capsys.readouterr().err

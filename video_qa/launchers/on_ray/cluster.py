@@ -12,15 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ray
+
 from video_qa.launchers.launcher import LauncherError
 from video_qa.launchers.node_facts import ROOT
-
-try:
-    import ray
-except ImportError as error:
-    raise LauncherError(
-        f"--launcher ray needs Ray 2.50 or newer on every node ({error}): pip install '.[ray]'"
-    ) from error
 
 CONNECT_SECONDS = 3.0
 TRIAL_SECONDS = 11.0

@@ -60,12 +60,22 @@ class MemoryLayout:
         )
 
     def budgets(self, config: MemoryConfig) -> tuple[int, ...]:
-        """Visual tokens that each layer may hold; together at most `kv_size` per layer."""
+        """Visual tokens that each layer may hold; together at most `kv_size` per layer.
+
+        Raises:
+            ValueError: a band would hold nothing.
+        """
         weights = [
             config.budget_weights[self.band(layer).value] for layer in range(self.num_layers)
         ]
-        total = sum(weights)
-        return tuple(int(config.kv_size * self.num_layers * weight / total) for weight in weights)
+        tokens = config.kv_size * self.num_layers / sum(weights)
+        budgets = tuple(int(tokens * weight + 1e-9) for weight in weights)
+        if min(budgets) < 1:
+            raise ValueError(
+                f"budget_weights {config.budget_weights} leave a band without a token at kv_size "
+                f"{config.kv_size}: raise the smallest weight or kv_size"
+            )
+        return budgets
 
     def smoothing(self, layer: int, config: MemoryConfig) -> float:
         """Lambda of Eq. 5 for `layer`."""

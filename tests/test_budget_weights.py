@@ -28,12 +28,25 @@ NUM_FRAMES = 48
 def test_budgets_share_out_what_all_layers_have(weights, kv_size, num_layers):
     config = MemoryConfig(kv_size=kv_size, budget_weights=weights)
     layout = MemoryLayout.from_config(num_layers, config)
-    budgets = layout.budgets(config)
+    try:
+        budgets = layout.budgets(config)
+    except ValueError as error:
+        assert "without a token" in str(error)
+        assert kv_size * min(weights) < max(weights) + 1e-6
+        return
     assert kv_size * num_layers - num_layers <= sum(budgets) <= kv_size * num_layers
     for one in range(num_layers):
         for other in range(num_layers):
             ours, theirs = (weights[layout.band(layer).value] for layer in (one, other))
             assert abs(budgets[one] * theirs - budgets[other] * ours) <= ours + theirs
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.1, 3.0, 1 / 3])
+@given(st.integers(1, 10_000), st.integers(1, 90))
+def test_equal_weights_give_each_layer_the_whole_budget(weight, kv_size, num_layers):
+    config = MemoryConfig(kv_size=kv_size, budget_weights=(weight,) * 3)
+    layout = MemoryLayout.from_config(num_layers, config)
+    assert layout.budgets(config) == (kv_size,) * num_layers
 
 
 @pytest.mark.parametrize("name", ABLE)

@@ -359,10 +359,10 @@ class StreamMemory:
     def _check_counts(self, counts: list[int]) -> None:
         alike: dict[int, int] = {}
         for stack, count in zip(self.stacks, counts, strict=True):
-            if alike.setdefault(stack.capacity, count) != count:
+            if alike.setdefault(stack.first_capacity, count) != count:
                 raise ValueError(
                     f"every layer of a band must keep the same number of tokens, got {count} and "
-                    f"{alike[stack.capacity]}"
+                    f"{alike[stack.first_capacity]}"
                 )
 
     def _raise_bound(self, advance: float) -> None:

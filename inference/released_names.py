@@ -20,6 +20,7 @@ from hermes.compression import choose, rows_per_layer, stacked_attention
 from hermes.memory import fold_evicted
 from hermes.policy_parts.guidance import Questions, texts_of
 from hermes.store.layer_stack import LayerStack
+from hermes.store.provenance import NO_PATCH
 from inference.answers.prompts import get_prompt, guidance_texts
 
 if TYPE_CHECKING:
@@ -233,6 +234,7 @@ class ReleasedNames:
             summary = fold_evicted(stack, layers, rows, weighted=weighted) if layers else None
             summaries.append(summary)
         memory.keep(stacked, summaries, None if self.streaming else self.rule.renumber)
+        memory.ledger.keep_only(_whole_frames(memory))
 
     def get_prompt(self, query: str, mc: bool = False) -> str:
         """The released wrapping of a question body; `mc` opens the option that is to follow."""
@@ -263,6 +265,19 @@ class ReleasedNames:
                 f"{name} can be set to None (forget) or to what it is; to drop tokens call "
                 "apply_kv_cache_pruning_strict(indices per layer)"
             )
+
+
+def _whole_frames(memory: StreamMemory) -> list[int]:
+    """Numbers of the frames of the ledger of which every layer still has all picture tokens."""
+    whole = {frame.number: frame.num_tokens for frame in memory.ledger.frames}
+    for stack in memory.stacks:
+        origin, used = stack.origin, stack.visual
+        rows = origin.frame[:, used].cpu(), origin.patch[:, used].cpu()
+        for frames, patches in zip(*rows, strict=True):
+            numbers, counts = frames[patches != NO_PATCH].unique(return_counts=True)
+            held = dict(zip(numbers.tolist(), counts.tolist(), strict=True))
+            whole = {number: count for number, count in whole.items() if held.get(number) == count}
+    return list(whole)
 
 
 def _same(theirs: Any, ours: Tensor | None) -> bool:

@@ -13,6 +13,7 @@ from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 from hermes import POLICIES, MemoryConfig, SnapshotError, make_policy
 from hermes.layout import MemoryLayout
 from hermes.scores.smoothing import aligned
+from inference.errors import FrameError
 from inference.saved.stream_file import load_stream, save_stream
 
 WEIGHTS = (0.5, 1.0, 2.0)
@@ -114,3 +115,18 @@ def test_scores_of_layers_meet_at_the_newest_token():
 def test_other_policies_refuse(name):
     with pytest.raises(ValueError, match="budget_weights go with hermes"):
         make_policy(MemoryConfig(kv_size=8, policy=name, budget_weights=WEIGHTS), 10)
+
+
+def test_a_chunk_far_beyond_every_buffer(base):
+    """All layers grow to one capacity; their budgets stay their own."""
+    engine = open_stream(base, kv_size=24, budget_weights=(1, 1, 3))
+    engine.encode_video_chunk(random_frames({"llava": 450, "qwen": 1800}[base.family]))
+    engine.predict_and_compress()
+    held = [stack.num_visual for stack in engine.memory.stacks for _ in stack.layers]
+    assert held == list(engine.policy.budgets)
+
+
+def test_a_band_below_one_frame_is_named(base):
+    engine = open_stream(base, kv_size=8, budget_weights=(1, 1, 5))
+    with pytest.raises(FrameError, match="budget_weights leave 3 of the 8 of kv_size"):
+        engine.encode_video_chunk(random_frames(4))

@@ -158,7 +158,21 @@ def test_bad_requests(base):
     store = SharedStore(1)
     shape = (2, 2, 8, 4)
     store.buffers(0, 0, shape, torch.float32, torch.device("cpu"))
-    with pytest.raises(ValueError, match="must be alike"):
-        store.buffers(0, 0, (2, 2, 9, 4), torch.float32, torch.device("cpu"))
+    assert store.buffers(0, 0, (2, 2, 9, 4), torch.float32, torch.device("cpu")) is None
     with pytest.raises(ValueError, match="stream 1 of 1"):
         store.buffers(1, 0, shape, torch.float32, torch.device("cpu"))
+
+
+def test_streams_that_are_not_alike_have_buffers_of_their_own(base, steps):
+    one, other, third = open_stream(base, kv_size=24).new_streams(3)
+    watch(one, random_frames(8, seed=0))
+    other.kv_size = 60
+    watch(other, random_frames(8, seed=1))
+    third.describe()  # allocates before it knows the size of a frame
+    watch(third, random_frames(8, seed=2))
+    assert {stack.place for stack in other.memory.stacks} == {None}
+    alone = open_stream(base, kv_size=60)
+    watch(alone, random_frames(8, seed=1))
+    answers = answer_together([one, other, third], QUESTIONS, 6)
+    assert answers[1] == alone.question_answering(QUESTIONS[1], 6)
+    assert not steps

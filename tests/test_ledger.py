@@ -186,3 +186,36 @@ def test_a_bare_snapshot_brings_its_list(base, tmp_path):
     snapshot.load(later.memory, tmp_path / "memory")
     assert later.memory.ledger.frames == engine.memory.ledger.frames
     assert_same(contents(later), contents(engine))
+
+
+def test_tokens_dropped_by_hand_are_no_whole_frames(base):
+    """`uniform` still keeps whole frames whole, and the ledger lists no others."""
+    engine = open_stream(base, kv_size=24, policy="uniform")
+    engine.encode_video_chunk(random_frames(12, seed=1))
+    kept = [row for row in range(engine.memory.num_tokens) if row not in (25, 26, 27, 28)]
+    engine.apply_kv_cache_pruning_strict([kept] * engine.num_layers)
+    held = dict(_held(engine))
+    size = max(held.values())
+    listed = [frame.number for frame in engine.memory.ledger.frames]
+    assert sorted(number for number, count in held.items() if count == size) == listed
+    engine.encode_video_chunk(random_frames(12, seed=2))
+    before = dict(_held(engine))
+    engine.predict_and_compress()
+    assert all(before[number] == count for number, count in _held(engine))
+    assert engine.memory.num_visual <= 24
+
+
+@pytest.mark.parametrize("policy", ["uniform", "rekv"])
+def test_frames_stay_whole_where_their_text_is_dropped(load, policy):
+    engine = open_stream(load("qwen3"), kv_size=150, policy=policy, frame_text="dropped")
+    for step in range(6):
+        engine.encode_video_chunk(random_frames(6, seed=step))
+        engine.predict_and_compress()
+        held = _held(engine)
+        assert held[0][0] == 6 * step + 4, "the newest"
+        if step > 3:
+            assert {count for _, count in held} == {engine.memory.ledger.newest.num_tokens}
+            assert [number for number, _ in held][::-1] == [
+                frame.number for frame in engine.memory.ledger.frames
+            ]
+        assert isinstance(ask(engine), str)

@@ -33,7 +33,7 @@ from torch import Tensor
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import mean_query
-from hermes.policy_parts.frames import frame_tail
+from hermes.policy_parts.frames import FrameTail, frame_tail
 from hermes.policy_parts.options import check_count, check_flag, check_share
 from hermes.policy_parts.selection import newest_rows
 from hermes.store.layer_stack import LayerStack
@@ -69,7 +69,7 @@ class _Plan(NamedTuple):
     local: list[int]
     retrieved: int
     num_text: int
-    """Text tokens of the window's frames; a question reads pictures only."""
+    """Tokens before the pictures of the window's frames; a question reads pictures only."""
 
 
 class ReKV(ArchivePolicy):
@@ -104,7 +104,8 @@ class ReKV(ArchivePolicy):
         tail = frame_tail(memory)
         tail.whole_since(-1)
         leaving = len(tail.numbers) - self._fitting[0]
-        self.store.add(memory, tail.num_text, tail.numbers[:leaving], tail.tokens_per_frame)
+        start = _first_picture(memory, tail)
+        self.store.add(memory, start, tail.numbers[:leaving], tail.tokens_per_frame)
 
     def room(self, memory: StreamMemory, plan: _Plan) -> Room:
         """Retrieved and local frames."""
@@ -121,7 +122,7 @@ class ReKV(ArchivePolicy):
         window, local = tail.numbers[:split], tail.numbers[split:]
         wanted = total - num_local if options.num_frames is None else options.num_frames
         retrieved = min(wanted, len(self.store.frames) + len(window))
-        return _Plan(length, window, local, retrieved, tail.num_text)
+        return _Plan(length, window, local, retrieved, _first_picture(memory, tail))
 
     def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
         """Retrieved frames in time order, then the local ones."""
@@ -153,3 +154,9 @@ class ReKV(ArchivePolicy):
         scores = torch.cat((self.store.scores(layer, query), means @ query))
         found = scores.topk(plan.retrieved).indices.sort()[0].tolist()
         return found + list(range(len(scores), len(scores) + len(plan.local)))
+
+
+def _first_picture(memory: StreamMemory, tail: FrameTail) -> int:
+    """Visual tokens before the whole frames, which stand last: their texts, and what is left of
+    frames that lost tokens by hand."""
+    return memory.num_visual - len(tail.numbers) * tail.tokens_per_frame

@@ -11,6 +11,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.store.layer_stack import LayerStack
 from hermes.store.ledger import Frame
+from hermes.store.provenance import NO_PATCH
 
 
 class Uniform(Policy):
@@ -20,13 +21,12 @@ class Uniform(Policy):
     """
 
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """All tokens of the frames that stay, text included."""
-        frames = memory.ledger.frames
-        counts = [frame.num_tokens + frame.num_text for frame in frames]
-        self._kept = spread([frame.number for frame in frames], counts, self.config.kv_size)
-        held = _numbers(frames, lambda frame: frame.num_text)  # text stands first
-        held = torch.cat((held, _numbers(frames, lambda frame: frame.num_tokens)))
-        self._rows = torch.isin(held, torch.tensor(self._kept)).nonzero().flatten()
+        """All tokens of the frames that stay, text included unless it is dropped anyway."""
+        held, is_text = _frames(memory)
+        stays = ~is_text if self.config.frame_text == "dropped" else torch.ones_like(is_text)
+        numbers, counts = held[stays].unique(return_counts=True)
+        self._kept = spread(numbers.tolist(), counts.tolist(), self.config.kv_size)
+        self._rows = (torch.isin(held, torch.tensor(self._kept)) & stays).nonzero().flatten()
         return super().choose(memory, attention)
 
     def evicting(
@@ -40,10 +40,28 @@ class Uniform(Policy):
         return self._rows.to(stack.device).expand(len(stack), -1)
 
 
+def _frames(memory: StreamMemory) -> tuple[Tensor, Tensor]:
+    """(n,) frame number of every visual token, in host memory, and whether it is a frame's text.
+
+    Where tokens were dropped by hand the ledger does not account for all of them, and layer 0 is
+    asked, which waits for the device.
+    """
+    texts = _numbers(memory.ledger.frames, lambda frame: frame.num_text)  # they stand first
+    pictures = _numbers(memory.ledger.frames, lambda frame: frame.num_tokens)
+    if len(texts) + len(pictures) == memory.num_visual:
+        is_text = torch.arange(memory.num_visual) < len(texts)
+        return torch.cat((texts, pictures)), is_text
+    first = memory.stacks[0]
+    held = torch.stack((first.origin.frame[0, first.visual], first.origin.patch[0, first.visual]))
+    frames, patches = held.cpu()
+    return frames, patches == NO_PATCH
+
+
 def _numbers(frames: Sequence[Frame], count: Callable[[Frame], int]) -> Tensor:
     """Each frame's number as often as it has such tokens."""
-    numbers = torch.tensor([frame.number for frame in frames])
-    return numbers.repeat_interleave(torch.tensor([count(frame) for frame in frames]))
+    numbers = torch.tensor([frame.number for frame in frames], dtype=torch.int64)
+    counts = torch.tensor([count(frame) for frame in frames], dtype=torch.int64)
+    return numbers.repeat_interleave(counts)
 
 
 def spread(frames: list[int], counts: list[int], budget: int) -> list[int]:

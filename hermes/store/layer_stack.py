@@ -61,13 +61,14 @@ class LayerStack:
         """`layers`: numbers of the layers in the model; `place`: beside other streams."""
         self.layers, self.device = layers, device
         count, shape = len(layers), (len(layers), num_kv_heads, capacity, head_dim)
-        self.place = place
-        """None once the stack has grown out of it."""
-        if place is None:
-            buffers = new_buffers(shape, dtype, device)
-        else:
+        buffers = None
+        if place is not None:
             buffers = place.store.buffers(place.stream, layers.start, shape, dtype, device)
-        self.keys, self.values, self.rotated = buffers
+        self.place = None if buffers is None else place
+        """None for buffers of its own, also once the stack has grown out of the shared ones."""
+        self.keys, self.values, self.rotated = buffers or new_buffers(shape, dtype, device)
+        self.first_capacity = capacity
+        """What it was made for; the same for all layers of the same budget."""
         self.positions = torch.zeros(count, num_axes, capacity, dtype=position_dtype, device=device)
         self.next_position = torch.zeros(count, dtype=position_dtype, device=device)
         self.origin = ProvenanceBuffers(count, capacity, device)

@@ -40,11 +40,12 @@ class SharedStore:
         shape: tuple[int, ...],
         dtype: torch.dtype,
         device: torch.device,
-    ) -> Buffers:
-        """(l, g, c, d) views that belong to one stream.
+    ) -> Buffers | None:
+        """(l, g, c, d) views that belong to one stream; None for a stream of another shape than the
+        first, which needs buffers of its own.
 
         Raises:
-            ValueError: a stream that there is not, or one of another shape than the first.
+            ValueError: a stream that there is not.
         """
         if not 0 <= stream < self.num_streams:
             raise ValueError(f"stream {stream} of {self.num_streams}")
@@ -52,10 +53,7 @@ class SharedStore:
             self._stacks[first_layer] = _zeros((self.num_streams, *shape), dtype, device)
         held = self._stacks[first_layer]
         if held.keys.shape[1:] != torch.Size(shape) or held.keys.dtype != dtype:
-            raise ValueError(
-                f"streams that share a store must be alike: {tuple(held.keys.shape[1:])} of "
-                f"{held.keys.dtype} and {shape} of {dtype}"
-            )
+            return None
         return Buffers(*(buffer[stream] for buffer in held))
 
 

@@ -57,6 +57,7 @@ class AnswerLoop:
         tokens: list[int] = []
         shown = ""
         with (
+            engine.naming_remedies("answering"),
             self.begin(),
             closing(self._tokens(input_text, sampler, max_new_tokens)) as stream,
         ):
@@ -71,7 +72,8 @@ class AnswerLoop:
 
     @contextmanager
     def begin(self) -> Iterator[None]:
-        """Inside, an answer is on its way; what it adds to the memory leaves again."""
+        """Inside, an answer is on its way; what it adds to the memory leaves again. Errors at a
+        limit are named by whoever begins."""
         self.refuse_interruption()
         engine = self._engine
         if not engine.memory.num_prefix:
@@ -79,7 +81,7 @@ class AnswerLoop:
         engine.last_timing = None
         self._running = True
         try:
-            with engine.naming_remedies("answering"), engine.memory.scratch():
+            with engine.memory.scratch():
                 yield
         finally:
             self._running = False

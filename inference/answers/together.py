@@ -59,7 +59,8 @@ def answer_together(
 
     Streams from one call of `new_streams` are decoded as one batch; others, and those whose policy
     works on a memory of its own for each question, answer one after another. `last_timing` is not
-    set for a batch.
+    set for a batch. An error leaves a batch without a turn; where streams answer in turn, those
+    before it keep theirs. Draws at a temperature without a seed come in another order than alone.
 
     Raises:
         ValueError: not one question per stream, the same stream twice, or as `AnswerLoop.run`;
@@ -82,6 +83,7 @@ def answer_together(
         return [one.question_answering(text, max_new_tokens, **sampling) for one, text in asked]
     requests = [as_request(question) for question in questions]
     with ExitStack() as open_answers:
+        open_answers.enter_context(streams[0].naming_remedies("answering together"))
         for stream in streams:
             open_answers.enter_context(stream._answering.begin())
         speakers = [

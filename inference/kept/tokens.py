@@ -11,7 +11,7 @@ from hermes import StreamMemory, ensure_positions
 from hermes.policies import Recall
 from hermes.policy_parts.state import PolicyState
 from hermes.store.provenance import NO_PATCH
-from inference.errors import position_advice
+from inference.errors import FrameError, position_advice
 from inference.kept.kept import Kept
 from inference.vision.visual_chunk import VisualChunk
 
@@ -82,7 +82,13 @@ class KeptTokens(Kept):
         self.policy.load_state(state, memory)
 
     def _check_budget(self, chunk: VisualChunk, num_frames: int) -> None:
-        smallest = min(self.policy.budgets)
+        smallest, kv_size = min(self.policy.budgets), self.policy.config.kv_size
+        if self.policy.evicts and smallest < chunk.largest_step <= kv_size:
+            raise FrameError(
+                f"one frame needs {chunk.largest_step} visual tokens, but budget_weights leave "
+                f"{smallest} of the {kv_size} of kv_size to some layers: raise kv_size or the "
+                "smallest weight"
+            )
         if self.policy.evicts and not chunk.fits(smallest) and not self._warned:
             self._warned = True
             chunk.warn_oversized(num_frames, smallest)

@@ -153,6 +153,7 @@ def _check_frames(
             f"{file.path} protects {held.num_prefix} tokens; this engine's prompt has {prefix}"
         )
     newest = int(held.provenance.frame[:, : held.num_tokens].max()) if held.num_tokens else -1
+    newest = max([newest, *(frame.number for frame in held.ledger.frames)])
     if newest >= progress.total_processed_frames:
         raise SnapshotError(
             f"{file.path} remembers frame number {newest} of a stream of "

@@ -78,6 +78,8 @@ class FrameStore:
         Raises:
             ValueError: a single frame exceeds the byte limit.
         """
+        if not numbers:
+            return
         self.place(memory)
         shapes = self._shapes(memory, length)
         new = {self._open(memory, number, shapes): turn for turn, number in enumerate(numbers)}

@@ -111,10 +111,13 @@ def test_a_stream_moves_between_devices_in_a_file(base, tmp_path):
 
 def test_a_tempered_answer_and_the_released_view(base):
     """`stream_answer` with a temperature and `kv_cache`, whose rotated keys may be stale."""
-    with stream_on_pretended(base, 2, reindex="eager") as (engine, _):
+    with stream_on_pretended(base, 2, reindex="eager") as (engine, traffic):
         watch(engine, random_frames(24))
         question = {"question": "?", "prompt": engine.get_prompt("?")}
-        assert isinstance(engine.question_answering(question, 3, temperature=0.7), str)
+        traffic.clear()
+        assert isinstance(engine.question_answering(question, 3, temperature=0.7, seed=1), str)
+        drawn = [place for kind, place in traffic.copies if kind == "d2h"]
+        assert any("sampler" in place for place in drawn), "the generator is the host's"
         rotated = [keys.cpu() for keys, _ in engine.kv_cache]
     plain = open_stream(base, kv_size=KV_SIZE, reindex="eager")
     watch(plain, random_frames(24))

@@ -192,12 +192,14 @@ def test_tokens_dropped_by_hand_are_no_whole_frames(base):
     """`uniform` still keeps whole frames whole, and the ledger lists no others."""
     engine = open_stream(base, kv_size=24, policy="uniform")
     engine.encode_video_chunk(random_frames(12, seed=1))
-    kept = [row for row in range(engine.memory.num_tokens) if row not in (25, 26, 27, 28)]
+    gone = range(engine.memory.num_prefix + 14, engine.memory.num_prefix + 18)
+    kept = [row for row in range(engine.memory.num_tokens) if row not in gone]
     engine.apply_kv_cache_pruning_strict([kept] * engine.num_layers)
     held = dict(_held(engine))
     size = max(held.values())
     listed = [frame.number for frame in engine.memory.ledger.frames]
-    assert sorted(number for number, count in held.items() if count == size) == listed
+    assert set(listed) <= {number for number, count in held.items() if count == size}
+    assert listed[-1] == max(held) and len(set(held.values())) > 1
     engine.encode_video_chunk(random_frames(12, seed=2))
     before = dict(_held(engine))
     engine.predict_and_compress()

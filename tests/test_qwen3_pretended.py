@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import test_inference_pretended
+from pretended_device import move
 from pretended_stream import kv_size_of, run_stream, stream_on_pretended
 from tiny import assert_same, open_stream
 
@@ -44,5 +45,20 @@ def test_settings_that_take_other_paths(load, settings):
     expected = run_stream(open_stream(base, kv_size=kv_size_of(base), **settings))
     with stream_on_pretended(base, 2, **settings) as (engine, traffic):
         seen = run_stream(engine, traffic)
+    assert seen.answers == expected.answers
+    assert_same(seen.held, expected.held)
+
+
+def test_features_for_a_layer_on_another_device(load, on_cpu):
+    """They are made where the tower is; the layers that take them may lie elsewhere."""
+    with stream_on_pretended(load("qwen3"), 2) as (engine, _):
+        try:
+            for layer in engine.decoder.layers[1:5]:
+                move(layer, "cuda:1")
+            seen = run_stream(engine)
+        finally:
+            for layer in engine.decoder.layers[1:5]:
+                move(layer, "cuda:0")  # the copy serves other tests
+    expected = on_cpu("qwen3", engine.config.policy)
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)

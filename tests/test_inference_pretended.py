@@ -189,3 +189,15 @@ def test_released_names(base):
         kept, held = _pruned_by_hand(engine), contents(engine)
     assert all(map(torch.equal, kept, expected))
     assert_same(held, contents(plain))
+
+
+def test_what_is_held_is_told_to_the_host(base):
+    """As records of a comparison need it."""
+    plain = open_stream(base, kv_size=KV_SIZE)
+    watch(plain, random_frames(24))
+    with stream_on_pretended(base, 2) as (engine, _):
+        watch(engine, random_frames(24))
+        rows, texts = engine.kept.frames_by_layer(), engine.kept.text_by_layer()
+    for ours, theirs in zip(rows, plain.kept.frames_by_layer(), strict=True):
+        assert type(ours) is type(theirs) and ours.tolist() == theirs.tolist()
+    assert texts.tolist() == plain.kept.text_by_layer().tolist()

@@ -219,9 +219,7 @@ class KeptFrames(Kept):
         example = size.depths[: size.tokens_per_step]
         if not self.policy.options.cache_features:
             assert self._frame_size is not None
-            example = torch.empty(
-                size.frames_per_step, *self._frame_size, 3, dtype=torch.uint8, device="cpu"
-            )
+            example = torch.empty(size.frames_per_step, *self._frame_size, 3, dtype=torch.uint8)
         if content.shape != example.shape or content.is_floating_point() != (
             example.is_floating_point()
         ):

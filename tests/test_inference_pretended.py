@@ -201,3 +201,13 @@ def test_what_is_held_is_told_to_the_host(base):
     for ours, theirs in zip(rows, plain.kept.frames_by_layer(), strict=True):
         assert type(ours) is type(theirs) and ours.tolist() == theirs.tolist()
     assert texts.tolist() == plain.kept.text_by_layer().tolist()
+
+
+def test_frames_that_have_to_be_resized(base):
+    """On the device, with weights that were made on the host."""
+    frames = random_frames(8, side=90)
+    plain = open_stream(base, kv_size=KV_SIZE)
+    watch(plain, frames)
+    with stream_on_pretended(base, 1) as (engine, _):
+        watch(engine, frames)
+        assert_same(contents(engine), contents(plain))

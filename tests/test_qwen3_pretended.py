@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 import test_inference_pretended
@@ -62,3 +63,19 @@ def test_features_for_a_layer_on_another_device(load, on_cpu):
     expected = on_cpu("qwen3", engine.config.policy)
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)
+
+
+def test_features_that_come_from_another_device(load, on_cpu):
+    """Text is set between them where the embeddings are."""
+    with stream_on_pretended(load("qwen3"), 2) as (engine, _):
+        tower = engine._vision
+
+        def elsewhere(*given):
+            seen = tower(*given)
+            depths = [depth.to("cuda:1") for depth in seen.deepstack_features]
+            pooled = seen.pooler_output.to("cuda:1")
+            return SimpleNamespace(pooler_output=pooled, deepstack_features=depths)
+
+        engine._vision = elsewhere
+        seen = run_stream(engine)
+    assert_same(seen.held, on_cpu("qwen3", engine.config.policy).held)

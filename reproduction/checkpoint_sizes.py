@@ -1,12 +1,13 @@
 """What decides how large a checkpoint is and how much work a token costs.
 
-Parameters were counted on transformers' models built from the published configurations without
-weights; the other numbers are those configurations' own.
+Worked out from the shapes that `efficiency.models.shapes` gives with their sources.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from efficiency.models import shapes
 
 CHUNK_FRAMES = 16
 BYTES = 2
@@ -16,7 +17,7 @@ BUFFERS = 3
 
 @dataclass(frozen=True)
 class Shape:
-    """A checkpoint; `width` and what follows is needed for estimates of work only."""
+    """A checkpoint; `width` and what follows is for estimates of work only."""
 
     num_parameters: int
     num_layers: int
@@ -55,23 +56,27 @@ class Shape:
         return int(BUFFERS * BYTES * self.num_layers * width * (kv_size + chunk_tokens))
 
 
-QWEN_TOKENS, QWEN3_TOKENS = 128, 98
-"""Per frame of 448 x 448 pixels; two frames share 256 (28 pixels a side) and 196 (32 pixels)."""
-SHAPES = {
-    "llava_ov_0.5b": Shape(893_675_552, 24, 2, 196, 64, 896, 4864, 14, 151936, tied=True),
-    "llava_ov_7b": Shape(8_030_807_584, 28, 4, 196, 128, 3584, 18944, 28, 152064),
-    "llava_ov_72b": Shape(73_180_522_016, 80, 8, 196, 128, 8192, 29568, 64, 152064),
-    "qwen2.5_vl_3b": Shape(
-        3_754_622_976, 36, 2, QWEN_TOKENS, 128, 2048, 11008, 16, 151936, tied=True
-    ),
-    "qwen2.5_vl_7b": Shape(8_292_166_656, 28, 4, QWEN_TOKENS, 128, 3584, 18944, 28, 152064),
-    "qwen2.5_vl_32b": Shape(33_452_718_336, 64, 8, QWEN_TOKENS, 128, 5120, 27648, 40, 152064),
-    "qwen3_vl_2b": Shape(
-        2_127_532_032, 28, 8, QWEN3_TOKENS, 128, 2048, 6144, 16, 151936, 16, tied=True
-    ),
-    "qwen3_vl_4b": Shape(
-        4_437_815_808, 36, 8, QWEN3_TOKENS, 128, 2560, 9728, 32, 151936, 16, tied=True
-    ),
-    "qwen3_vl_8b": Shape(8_767_123_696, 36, 8, QWEN3_TOKENS, 128, 4096, 12288, 32, 151936, 16),
-    "qwen3_vl_32b": Shape(33_357_390_064, 64, 8, QWEN3_TOKENS, 128, 5120, 25600, 64, 151936, 16),
-}
+PICTURES = {"llava_onevision": (196, 14), "qwen2_5_vl": (128, 14), "qwen3_vl": (98, 16)}
+"""Kind of checkpoint -> tokens per frame and pixels per side of a patch. Qwen at 448 x 448 pixels:
+two frames share 256 tokens (28 pixels a side) or 196 (32 pixels)."""
+
+
+def _of(shape: shapes.Shape) -> Shape:
+    text, (tokens, patch) = shape.text, PICTURES[shape.model_type]
+    heads, width = text["num_attention_heads"], text["hidden_size"]
+    return Shape(
+        shape.num_parameters,
+        text["num_hidden_layers"],
+        text["num_key_value_heads"],
+        tokens,
+        text.get("head_dim", width // heads),
+        width,
+        text["intermediate_size"],
+        heads,
+        text["vocab_size"],
+        patch,
+        text["tie_word_embeddings"],
+    )
+
+
+SHAPES = {key: _of(shape) for key, shape in shapes.SHAPES.items()}

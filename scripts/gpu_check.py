@@ -54,6 +54,7 @@ PRECISIONS = ("float32", "float16", "bfloat16")
 BENCHES = {
     "bench_llava_ov_7b": "--model llava_ov_7b --random_weights --frame_size 384x384",
     "bench_qwen2.5_vl_7b": "--model qwen2.5_vl_7b --random_weights --frame_size 448x448",
+    "bench_qwen3_vl_8b": "--model qwen3_vl_8b --random_weights --frame_size 448x448 --paths ours",
 }
 """Part of `--part bench` -> options of scripts/bench_efficiency.py, besides those of all."""
 BENCH_OPTIONS = "--dtype float16 --kv_size 6000 --frames 64,256,512 --questions 10 --streams 1,4"
@@ -61,7 +62,7 @@ BENCH_OPTIONS = "--dtype float16 --kv_size 6000 --frames 64,256,512 --questions 
 
 GROUPS = {
     "tests": ["imports", "cpu_suite", "streams", *PRECISIONS, "nano", "demo"],
-    "bench": [*BENCHES, "true_size"],
+    "bench": [*BENCHES],
 }
 """Value of --part -> its parts."""
 
@@ -85,7 +86,6 @@ class Check:
             "streams": lambda: self.tests(STREAM_TESTS, self.gpu),
             **{dtype: self._contracts(dtype) for dtype in PRECISIONS},
             "nano": lambda: self.tests(NANO_TESTS, self.gpu),
-            "true_size": self.true_size,
             "demo": self.demo,
             **{name: partial(self.bench, name) for name in BENCHES},
         }
@@ -113,16 +113,6 @@ class Check:
 
     def _contracts(self, dtype: str) -> Callable[[], dict[str, Any]]:
         return lambda: self.tests(CONTRACT_TESTS, {**self.gpu, "HERMES_TEST_DTYPE": dtype})
-
-    def true_size(self) -> dict[str, Any]:
-        """Speed and memory of a Qwen3-VL-8B with random weights; a tiny one on the CPU."""
-        command = [sys.executable, "scripts/bench_random.py", "--device", self.options.device]
-        if self.options.device == "cpu":
-            command += ["--size", "tiny", "--dtype", "float32", "--num_frames", "32"]
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "numbers.json"
-            result = run_command([*command, "--out", str(out)], self._left(), {})
-            return result | (json.loads(out.read_text()) if out.is_file() else {})
 
     def demo(self) -> dict[str, Any]:
         """Two memories on hermes-nano, both kinds of questions, on frames that were never coded."""

@@ -2,7 +2,7 @@
 
     python scripts/model_memory.py
 
-Parameters and shapes stand in `reproduction/checkpoint_sizes.py`. A token costs
+Parameters and shapes stand in `efficiency/models/shapes.py`. A token costs
 keys, values and rotated keys in every layer; the buffers hold the budget and one chunk of 16
 frames. Activations and the CUDA context come on top.
 """

@@ -8,8 +8,8 @@ Fields that are not named are the defaults of the configuration class in transfo
 those of one checkpoint of the family (the SigLIP tower of LLaVA-OneVision, the towers of
 Qwen2.5-VL-7B and of Qwen3-VL-8B).
 
-`num_parameters` is what the hub says of the checkpoint, tied weights once: exact for Qwen, three
-digits for LLaVA-OneVision.
+`num_parameters` was counted on a model of this shape without weights, tied weights once. The hub
+says the same of every Qwen checkpoint, and to three digits of LLaVA-OneVision (tests).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Shape:
     vision: dict[str, Any]
     num_parameters: int
     digits: int | None
-    """Significant digits of `num_parameters`; None: exact."""
+    """Significant digits of `num_parameters` that the hub confirms; None: all."""
     source: str
     confidence: str
     """high: sizes and exact count agree; medium: sizes agree with a rounded count only."""
@@ -103,9 +103,9 @@ def _qwen3(
 
 
 SHAPES: dict[str, Shape] = {
-    "llava_ov_0.5b": _llava("0.5b", _text(896, 4864, 24, 14, 2, 152000), 894_000_000, tied=True),
-    "llava_ov_7b": _llava("7b", _text(3584, 18944, 28, 28, 4, 152128), 8_030_000_000),
-    "llava_ov_72b": _llava("72b", _text(8192, 29568, 80, 64, 8, 152128), 73_200_000_000),
+    "llava_ov_0.5b": _llava("0.5b", _text(896, 4864, 24, 14, 2, 152000), 893_675_552, tied=True),
+    "llava_ov_7b": _llava("7b", _text(3584, 18944, 28, 28, 4, 152128), 8_030_807_584),
+    "llava_ov_72b": _llava("72b", _text(8192, 29568, 80, 64, 8, 152128), 73_181_570_592),
     "qwen2.5_vl_3b": _qwen25(
         "3B", _text(2048, 11008, 36, 16, 2, 151936), 3_754_622_976, 3420, tied=True
     ),

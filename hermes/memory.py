@@ -20,7 +20,7 @@ from hermes.rotation import Angles
 from hermes.scores.summary import Summary, fold
 from hermes.store.integrity import check_integrity
 from hermes.store.layer_stack import LayerStack, LayerView
-from hermes.store.ledger import Ledger
+from hermes.store.ledger import Ledger, frames_of
 from hermes.store.provenance import Provenance, ProvenanceView, joined
 from hermes.store.shared_store import Place
 
@@ -45,6 +45,7 @@ class Mark(NamedTuple):
     position_bound: float
     num_frames: int
     """In the ledger."""
+    has_frame_text: bool
 
 
 class StreamMemory:
@@ -218,7 +219,9 @@ class StreamMemory:
         An exception inside leaves the memory as it was. Yields the rotations of the new tokens.
         """
         self.reserve(placement.num_tokens)
-        self.has_frame_text |= provenance is not None and provenance.has_text
+        frames = frames_of(provenance, self.num_tokens) if provenance is not None else []
+        had_text = self.has_frame_text
+        self.has_frame_text |= any(frame.num_text for frame in frames)
         if not self.filled_late:
             for stack in self.stacks:
                 stack.refresh(self._angles)
@@ -229,9 +232,9 @@ class StreamMemory:
         except BaseException:
             for stack in self.stacks:
                 stack.truncate(stack.num_tokens)
+            self.has_frame_text = had_text
             raise
-        if provenance is not None:
-            self.ledger.add(provenance, self.num_tokens)
+        self.ledger.frames += frames
         for stack in self.stacks:
             stack.num_tokens += placement.num_tokens
             stack.next_position.add_(placement.advance)
@@ -267,7 +270,8 @@ class StreamMemory:
         """The present state, for `rollback`."""
         following = [stack.next_position.clone() for stack in self.stacks]
         counts = [stack.num_tokens for stack in self.stacks]
-        return Mark(counts, following, self.position_bound, len(self.ledger.frames))
+        known = len(self.ledger.frames)
+        return Mark(counts, following, self.position_bound, known, self.has_frame_text)
 
     def rollback(self, mark: Mark) -> None:
         """Drop everything appended since `mark`; nothing older is touched."""
@@ -277,6 +281,7 @@ class StreamMemory:
             stack.truncate(count)
         self.position_bound = mark.position_bound
         del self.ledger.frames[mark.num_frames :]
+        self.has_frame_text = mark.has_frame_text
 
     @contextmanager
     def scratch(self) -> Iterator[None]:

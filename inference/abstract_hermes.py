@@ -274,9 +274,10 @@ class AbstractHermes(ReleasedNames, ABC):
         self._answering.refuse_interruption()
         frames, first = to_frames(frames), self.total_processed_frames
         with self.naming_remedies(f"watching {len(frames)} frames"):
-            if self._memory is None and self.tokens_per_step() is None:
-                seen = seen or self.encode_features(frames)  # so that the buffers hold such a chunk
+            if not first and not self._largest_chunk and self.tokens_per_step() is None:
+                seen = seen or self.encode_features(frames)
                 self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
+                self._memory = None  # holds the prompt at most; allocated anew for such chunks
             if not self.memory.num_prefix:
                 self.encode_init_prompt()
         self.predict_and_compress()
@@ -407,7 +408,8 @@ class AbstractHermes(ReleasedNames, ABC):
         )
 
     def describe(self) -> dict[str, Any]:
-        """What a result has to record about the engine; JSON-able."""
+        """What a result has to record about the engine; JSON-able. `memory_bytes` is None while
+        nothing is allocated and the size of a frame, which decides it, is not known."""
         per_frame = self._tokens_per_frame or self.tokens_per_step()
         seconds = self.config.kv_size / per_frame / self.sample_fps if per_frame else None
         return {
@@ -420,13 +422,18 @@ class AbstractHermes(ReleasedNames, ABC):
             "guidance_hash": guidance_hash(self.config.guidance_prompts),
             "tokens_per_frame": per_frame,
             "horizon_seconds": seconds,
-            "memory_bytes": self.memory.num_bytes + self.kept.num_bytes,
+            "memory_bytes": self._num_bytes(),
             "host_bytes": self.policy.host_bytes,
             "max_positions": self.max_positions,
             "dtype": str(self.dtype).removeprefix("torch."),
             "attn": self.attn,
             "sample_fps": self.sample_fps,
         }
+
+    def _num_bytes(self) -> int | None:
+        if self._memory is None and self.tokens_per_step() is None:
+            return None
+        return self.memory.num_bytes + self.kept.num_bytes
 
     def _allocate(self) -> StreamMemory:
         text = self.text_config

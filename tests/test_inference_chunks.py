@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from tiny import assert_same, contents, largest_error, open_stream, random_frames
+from tiny import ask, assert_same, contents, largest_error, open_stream, random_frames, watch
 
 from inference import FrameError
 
@@ -132,3 +132,23 @@ def test_elongated_qwen_frames_are_refused(load):
     engine = open_stream(load("qwen"))
     with pytest.raises(FrameError, match="200:1"):
         engine.encode_video_chunk(np.zeros((2, 2, 402, 3), np.uint8))
+
+
+@pytest.mark.parametrize("before", ["nothing", "the runner's", "the release's"])
+def test_buffers_are_made_for_the_first_chunk_and_stay(base, before, caplog):
+    """Whatever was asked of the stream before it has seen a frame."""
+    caplog.set_level("INFO", "hermes.memory")
+    engine = open_stream(base, kv_size=24, chunk_frames=40)
+    if before != "nothing":
+        engine.clear_cache()
+        engine.describe()
+    if before == "the release's":
+        engine.encode_init_prompt()
+    engine.encode_video_chunk(random_frames(40))
+    engine.predict_and_compress()
+    (stack,) = engine.memory.stacks
+    addresses = [buffer.data_ptr() for buffer in (stack.keys, stack.values, stack.rotated)]
+    watch(engine, random_frames(80, seed=1), chunk_frames=40)
+    ask(engine, "?" * 900)
+    assert addresses == [b.data_ptr() for b in (stack.keys, stack.values, stack.rotated)]
+    assert not [record for record in caplog.records if "memory grows" in record.message]

@@ -40,7 +40,7 @@ class Frame:
 
 
 class Ledger:
-    """Frames in the order of the stream; `frames` is read, not changed, by others."""
+    """Frames in the order of the stream; only the memory it belongs to changes `frames`."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -49,10 +49,6 @@ class Ledger:
     def newest(self) -> Frame:
         """The frame that came last. Raises IndexError before the first."""
         return self.frames[-1]
-
-    def add(self, origin: Provenance, first_slot: int) -> None:
-        """Enter the frames of a chunk that was appended."""
-        self.frames += frames_of(origin, first_slot)
 
     def forget_text(self) -> None:
         """Text of frames is gone."""

@@ -210,6 +210,11 @@ class StreamMemory:
                 logger.info("memory grows from %d to %d tokens per layer", stack.capacity, needed)
                 stack.grow(needed)
 
+    def enlarge(self, num_tokens: int) -> None:
+        """Reallocate every buffer with room for so many tokens more than it was made for."""
+        for stack in self.stacks:
+            stack.grow(stack.capacity + num_tokens)
+
     @contextmanager
     def append(
         self, placement: Placement, provenance: Provenance | None = None

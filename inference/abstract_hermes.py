@@ -277,7 +277,8 @@ class AbstractHermes(ReleasedNames, ABC):
             if not first and not self._largest_chunk and self.tokens_per_step() is None:
                 seen = seen or self.encode_features(frames)
                 self._largest_chunk = seen.num_tokens_of(self.config.chunk_frames)
-                self._memory = None  # holds the prompt at most; allocated anew for such chunks
+                if self._memory is not None:
+                    self._memory.enlarge(self._largest_chunk)
             if not self.memory.num_prefix:
                 self.encode_init_prompt()
         self.predict_and_compress()

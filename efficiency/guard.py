@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from efficiency.paths import EnginePath, Path
+from efficiency.paths import Path, PlainPath
 from efficiency.spans import Spans
 from inference import AbstractHermes
 
@@ -37,7 +37,7 @@ class SmallStream:
 
 def objection(kind: type[Path], stream: SmallStream) -> str | None:
     """Why no figure of this path may be reported; None if it computes what it should."""
-    if kind is EnginePath:
+    if kind is PlainPath:
         return None
     plain = _plain(kind, stream.wide)
     return _tokens_differ(kind(stream.wide), plain, stream) or _errs(kind, stream)
@@ -45,7 +45,7 @@ def objection(kind: type[Path], stream: SmallStream) -> str | None:
 
 def _plain(kind: type[Path], engine: AbstractHermes) -> Path:
     """The loop of the engine under the policy that the path carries out."""
-    return EnginePath(engine if kind.policy is None else engine.new_stream(policy=kind.policy))
+    return PlainPath(engine if kind.policy is None else engine.new_stream(policy=kind.policy))
 
 
 def _tokens_differ(path: Path, plain: Path, stream: SmallStream) -> str | None:

@@ -215,6 +215,13 @@ class StreamMemory:
         for stack in self.stacks:
             stack.grow(stack.capacity + num_tokens)
 
+    def wipe_unused(self) -> None:
+        """Zeros behind the tokens in use, where something may have left what is not a number: a
+        mask takes away whatever a slot holds, but not that."""
+        for stack in self.stacks:
+            for buffer in (stack.rotated, stack.values):
+                buffer[:, :, stack.num_tokens :] = 0
+
     @contextmanager
     def append(
         self, placement: Placement, provenance: Provenance | None = None

@@ -50,6 +50,7 @@ from inference.guidance import PROBES
 from inference.kept.frames import KeptFrames
 from inference.kept.kept import Kept
 from inference.kept.tokens import KeptTokens
+from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
 from inference.vision.frames import to_frames
 from inference.vision.visual_chunk import VisualChunk
@@ -77,6 +78,7 @@ class AbstractHermes(ReleasedNames, ABC):
         *,
         sample_fps: float,
         attn: str = "auto",
+        execution: str = "auto",
     ) -> None:
         """Wrap a loaded model; the memory is allocated when the first token arrives."""
         self.model, self.processor, self.config = model, processor, config
@@ -87,7 +89,10 @@ class AbstractHermes(ReleasedNames, ABC):
         self.device: torch.device = weight.device
         self.dtype: torch.dtype = weight.dtype
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
-        self.decoder = StreamDecoder(self.language_model, kernel)
+        layers = list(self.language_model.layers)
+        devices = [next(layer.parameters()).device for layer in layers]
+        self.execution, kind = choose_execution(execution, layers, devices)
+        self.decoder = StreamDecoder(self.language_model, kernel, kind)
         self.rule = self.position_rule()
         self.max_positions = config.position_limit or self.text_config.max_position_embeddings
         self._answering = AnswerLoop(self)
@@ -157,20 +162,29 @@ class AbstractHermes(ReleasedNames, ABC):
         user = {**layers["user"], **named}
         return configure(family=self.constants, data_set=layers["data set"], **user)
 
-    def new_stream(self, config: MemoryConfig | None = None, **named: Any) -> AbstractHermes:
+    def new_stream(
+        self, config: MemoryConfig | None = None, *, execution: str | None = None, **named: Any
+    ) -> AbstractHermes:
         """Another stream, with its own memory, over the same weights.
 
         Args:
             config: default: that of this stream.
+            execution: as `load_model`; default: that of this stream.
             named: fields of `MemoryConfig` that shall be others; presets are worked out anew, so
                 that nothing of this stream's policy stays behind.
 
         Raises:
+            ModelLoadError: this model cannot be executed so.
             ValueError: as `hermes.configure`.
         """
         config = self.configured(config or self.config, **named)
         return type(self)(
-            self.model, self.processor, config, sample_fps=self.sample_fps, attn=self.attn
+            self.model,
+            self.processor,
+            config,
+            sample_fps=self.sample_fps,
+            attn=self.attn,
+            execution=execution or self.execution,
         )
 
     def new_streams(
@@ -428,6 +442,7 @@ class AbstractHermes(ReleasedNames, ABC):
             "max_positions": self.max_positions,
             "dtype": str(self.dtype).removeprefix("torch."),
             "attn": self.attn,
+            "execution": self.execution,
             "sample_fps": self.sample_fps,
         }
 

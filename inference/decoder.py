@@ -1,7 +1,7 @@
 """The decoder loop: the only place where attention is computed and positions become rotations.
 
-It drives the checkpoint's own sub-modules instead of hooking `forward`: positions differ per
-layer, scoring needs attention weights, and keys and values live in preallocated buffers.
+It drives the layers' parts instead of hooking `forward`: positions differ per layer, scoring needs
+attention weights, and keys and values live in preallocated buffers.
 
 Shapes: h query heads, g key heads, q new tokens, n tokens in memory, d head width, e embedding
 width.
@@ -21,6 +21,7 @@ from hermes.positions import Placement
 from hermes.rotation import rotate
 from hermes.store.provenance import Provenance
 from inference.attention import Kernel
+from inference.layers.plain_layer import PlainLayer
 
 Output = Literal["none", "last", "all"]
 """Which rows of the last hidden state are wanted; the last layer computes no others."""
@@ -29,16 +30,22 @@ Output = Literal["none", "last", "all"]
 class StreamDecoder:
     """A text model of the Qwen2 kind (norms, projections, MLP, perhaps q/k norms) on a memory."""
 
-    def __init__(self, language_model: Any, kernel: Kernel) -> None:
-        self.layers: list[Any] = list(language_model.layers)
-        self.norm = language_model.norm
+    def __init__(
+        self,
+        language_model: Any,
+        kernel: Kernel,
+        kind: type[PlainLayer] = PlainLayer,
+    ) -> None:
+        """`kind`: how the parts of a layer beside attention are computed."""
+        self.layers = [kind(layer) for layer in language_model.layers]
+        self.norm = kind.norm_of(language_model.norm)
         self.rotary = language_model.rotary_emb
         self.kernel = kernel
 
     @property
     def devices(self) -> list[torch.device]:
         """Where each layer computes."""
-        return [next(layer.parameters()).device for layer in self.layers]
+        return [next(layer.module.parameters()).device for layer in self.layers]
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(a, n) positions -> cos, sin (n, d) fp32 by the checkpoint's own rotary module."""
@@ -88,19 +95,11 @@ class StreamDecoder:
 
     def project(self, index: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Un-rotated queries (h, q, d), keys and values (g, q, d) of (q, e) hidden states."""
-        layer = self.layers[index]
-        attention, normed = layer.self_attn, layer.input_layernorm(hidden)
-        shape = (hidden.shape[0], -1, attention.head_dim)
-        queries = attention.q_proj(normed).view(shape)
-        keys = attention.k_proj(normed).view(shape)
-        if hasattr(attention, "q_norm"):
-            queries, keys = attention.q_norm(queries), attention.k_norm(keys)
-        values = attention.v_proj(normed).view(shape)
-        return queries.transpose(0, 1), keys.transpose(0, 1), values.transpose(0, 1)
+        return self.layers[index].project(hidden)
 
     def scaling(self, index: int) -> float:
         """Factor on the logits of a layer, usually d ** -0.5."""
-        return self.layers[index].self_attn.scaling
+        return self.layers[index].scaling
 
     def _layer(
         self,
@@ -130,8 +129,5 @@ class StreamDecoder:
 
     def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:
         """The rest of a layer: (q, e) hidden states and their (h, q, d) attention -> (q, e)."""
-        layer = self.layers[index]
         rows = attended.transpose(0, 1).reshape(hidden.shape[0], -1)
-        hidden = hidden + layer.self_attn.o_proj(rows)
-        normed = layer.post_attention_layernorm(hidden)
-        return hidden + layer.mlp(normed)
+        return self.layers[index].finish(hidden, rows)

@@ -27,7 +27,9 @@ class Stream(Protocol):
     model: Any
     processor: Processor
     config: MemoryConfig
+    text_config: Any
     decoder: StreamDecoder
+    execution: str
     rule: PositionRule
     device: torch.device
     max_positions: int

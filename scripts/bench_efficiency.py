@@ -42,6 +42,7 @@ from hermes.policy_text import with_policy_text
 from inference import AbstractHermes, load_model
 from inference.checkpoints.loading import resolve_device
 from inference.errors import ModelLoadError
+from inference.layers.execution import EXECUTIONS
 from scripts.benchmark_report import RESULTS, write_report
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 
@@ -119,6 +120,7 @@ def refusals(engine: AbstractHermes, names: list[str]) -> dict[str, str]:
                 dtype=dtype,
                 sample_fps=1,
                 reindex=engine.config.reindex,
+                execution=engine.execution,
             )[0]
             for dtype in (torch.float32, engine.dtype)
         )
@@ -147,6 +149,7 @@ def _about(engine: AbstractHermes, options: argparse.Namespace) -> dict[str, Any
         "sample_fps": engine.sample_fps,
         "reindex": engine.config.reindex,
         "attn": engine.attn,
+        "execution": engine.execution,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -176,6 +179,7 @@ def _engine(options: argparse.Namespace) -> AbstractHermes:
             dtype=options.dtype,
             sample_fps=options.sample_fps,
             policy=options.policy,
+            execution=options.execution,
             **named,
         )[0]
     device = resolve_device(options.device)
@@ -189,6 +193,7 @@ def _engine(options: argparse.Namespace) -> AbstractHermes:
         getattr(torch, dtype),
         sample_fps=options.sample_fps,
         policy=policy,
+        execution=options.execution,
         **named,
     )
 
@@ -238,6 +243,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--frame_size", type=_size, default=(448, 448), help="HEIGHTxWIDTH (default: 448x448)")
     add("--policy", default="hermes", help="memory policy, perhaps with options")
     add("--reindex", choices=("lazy", "eager"), default="lazy", help="default: lazy")
+    add("--execution", choices=("auto", *EXECUTIONS), default="auto", help="of the path `ours`")
     add("--streams", type=_numbers, default=(), help="measure so many streams too, e.g. 1,2,4,8")
     add("--paths", nargs="+", choices=list(PATHS), default=list(PATHS), help="default: all")
     add("--dtype", choices=("float16", "bfloat16", "float32"), help="default: of the device")

@@ -236,6 +236,16 @@ def _attention(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
     return PretendedTensor(func(*args, **kwargs), devices.pop())
 
 
+def _rms_norm(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
+    """One kernel where torch is built for GPUs; without them it is taken apart."""
+    devices = {leaf.device for leaf in _tensors((args, kwargs))}
+    if len(devices) != 1:
+        raise DeviceMismatch(f"rms_norm: {devices} at {caller()}")
+    traffic.operators["rms_norm"] += 1
+    args, kwargs = _bare((args, kwargs))
+    return PretendedTensor(func(*args, **kwargs), devices.pop())
+
+
 def _tolist(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
     traffic.waits["tolist", caller()] += 1
     return args[0].held.tolist()
@@ -265,6 +275,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.contiguous: _contiguous,
     Tensor.numpy: _numpy,
     torch.nn.functional.scaled_dot_product_attention: _attention,
+    torch.nn.functional.rms_norm: _rms_norm,
     Tensor.nonzero: _instead(aten.nonzero.default),
     torch.nonzero: _instead(aten.nonzero.default),
     Tensor.__invert__: _instead(aten.bitwise_not.default),

@@ -39,7 +39,7 @@ def test_the_engine_finds_all_modules(key):
     assert len(engine.decoder.layers) == text["num_hidden_layers"]
     assert engine.max_positions == text["max_position_embeddings"]
     assert engine.dtype == torch.bfloat16 and engine.device.type == "meta"
-    attention = engine.decoder.layers[0].self_attn
+    attention = engine.language_model.layers[0].self_attn
     width = attention.head_dim
     assert attention.q_proj.weight.shape[0] == width * text["num_attention_heads"]
     assert attention.k_proj.weight.shape[0] == width * text["num_key_value_heads"]

@@ -181,10 +181,11 @@ def test_a_seed_repeats_the_draws_of_an_answer(engine):
 def test_logits_that_are_not_finite_are_no_answer(engine, monkeypatch):
     before = contents(engine)
     layer = engine.decoder.layers[-1]
-    handle = layer.mlp.register_forward_hook(lambda module, args, output: output * torch.inf)
+    original = layer.finish
+    monkeypatch.setattr(layer, "finish", lambda *given: original(*given) * torch.inf)
     with pytest.raises(NonFiniteLogitsError, match=r'token 1 .*dtype="bfloat16"'):
         ask(engine)
-    handle.remove()
+    monkeypatch.undo()
     assert_same(before, contents(engine))
     assert engine.conv_history == []
 
@@ -197,18 +198,18 @@ FULL = {
 
 
 @pytest.mark.parametrize(("doing", "act"), FULL.items(), ids=FULL)
-def test_a_full_device_names_the_settings_and_leaves_the_memory(engine, doing, act):
+def test_a_full_device_names_the_settings_and_leaves_the_memory(engine, doing, act, monkeypatch):
     if doing == "scoring the memory":
         engine.encode_video_chunk(random_frames(4, seed=9))
     before, frames = contents(engine), engine.total_processed_frames
 
-    def refuse(module, args):
+    def refuse(hidden):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
 
-    handle = engine.decoder.layers[4].self_attn.k_proj.register_forward_pre_hook(refuse)
+    monkeypatch.setattr(engine.decoder.layers[4], "heads", refuse)
     with pytest.raises(DeviceMemoryError) as caught:
         act(engine)
-    handle.remove()
+    monkeypatch.undo()
     message = str(caught.value)
     assert f"while {doing} (kv_size 24, chunk_frames 16" in message
     assert all(name in message for name in ("max_pixels", "dtype", "Tried to allocate 2 GiB"))

@@ -54,11 +54,11 @@ def test_features_for_a_layer_on_another_device(load, on_cpu):
     """They are made where the tower is; the layers that take them may lie elsewhere."""
     with stream_on_pretended(load("qwen3"), 2) as (engine, _):
         try:
-            for layer in engine.decoder.layers[1:5]:
+            for layer in engine.language_model.layers[1:5]:
                 move(layer, "cuda:1")
             seen = run_stream(engine)
         finally:
-            for layer in engine.decoder.layers[1:5]:
+            for layer in engine.language_model.layers[1:5]:
                 move(layer, "cuda:0")  # the copy serves other tests
     expected = on_cpu("qwen3", engine.config.policy)
     assert seen.answers == expected.answers

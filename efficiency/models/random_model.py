@@ -64,6 +64,7 @@ def random_engine(
     *,
     sample_fps: float | None = None,
     attn: str = "auto",
+    execution: str = "auto",
     **memory_options: Any,
 ) -> AbstractHermes:
     """An engine on a random model; its answers mean nothing.
@@ -85,4 +86,4 @@ def random_engine(
     processor = Processor(word_tokenizer(), family.pixel_config({}, model.config, None))
     config = configure(family=family.engine.constants, **memory_options)
     fps = sample_fps or family.engine.default_sample_fps
-    return family.engine(model, processor, config, sample_fps=fps, attn=attn)
+    return family.engine(model, processor, config, sample_fps=fps, attn=attn, execution=execution)

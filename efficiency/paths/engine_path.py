@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -11,11 +11,15 @@ from torch import Tensor
 
 from efficiency.paths.path import Answered, Path
 from efficiency.spans import Spans
+from inference import AbstractHermes
+from inference.tokens.captured_tokens import padded
+from inference.tokens.constant_span import ConstantSpan
+from inference.tokens.exact_span import ExactSpan
 from inference.vision.visual_chunk import VisualChunk
 
 
 class EnginePath(Path):
-    """The plain loop of the engine."""
+    """In the execution that the engine has."""
 
     name: ClassVar[str] = "ours"
 
@@ -55,18 +59,11 @@ class EnginePath(Path):
         return Answered(text, timing.first_token_seconds, later)
 
     def forced_logits(self, prompt: str, tokens: Sequence[int]) -> Tensor:
-        """Through the engine's decoder."""
+        """As the execution reads questions and answers."""
         pieces = [self.engine.processor.encode(prompt), *(torch.tensor([t]) for t in tokens)]
         with self.engine.memory.scratch():
-            return torch.stack([self._logits(piece) for piece in pieces])
-
-    @torch.no_grad()
-    def _logits(self, ids: Tensor) -> Tensor:
-        engine = self.engine
-        placement = engine.rule.text(len(ids), engine.device)
-        hidden = engine.decoder.forward(engine.memory, engine.embed(ids), placement)
-        assert hidden is not None
-        return engine.model.lm_head(hidden[-1]).float()
+            read = _READERS[self.engine.execution](self.engine)
+            return torch.stack([self.engine._answering.logits(read(ids)).float() for ids in pieces])
 
     @property
     def kept(self) -> list[list[int]] | None:
@@ -83,3 +80,60 @@ class EnginePath(Path):
     def num_bytes(self) -> int:
         """All buffers, allocated once."""
         return self.engine.memory.num_bytes + self.engine.policy.device_bytes
+
+
+class PlainPath(EnginePath):
+    """Module by module and token by token: what every other way is held to."""
+
+    name: ClassVar[str] = "plain"
+    execution: ClassVar[str | None] = "plain"
+
+
+Reader = Callable[[Tensor], Tensor]
+"""(t,) ids behind those read before -> (1, e) hidden state of the last."""
+
+
+def _plain_reader(engine: AbstractHermes) -> Reader:
+    return lambda ids: engine._answering.read(engine.memory, ids)
+
+
+def _fused_reader(engine: AbstractHermes) -> Reader:
+    memory, kernel = engine.memory, engine.decoder.kernel
+    memory.refresh()
+    read: list[int] = [0]
+
+    def run(ids: Tensor) -> Tensor:
+        memory.reserve(read[0] + len(ids))
+        span = ExactSpan(memory, kernel, read[0], len(ids))
+        read[0] += len(ids)
+        return engine._answering.text_pass(engine.embed(ids), span)
+
+    return run
+
+
+def _captured_reader(engine: AbstractHermes) -> Reader:
+    """The passes that are recorded, not recorded: the logits are wanted."""
+    memory, text = engine.memory, engine.text_config
+    memory.refresh()
+    read: list[int] = [0]
+
+    def run(ids: Tensor) -> Tensor:
+        rows = 1 if len(ids) == 1 else padded(len(ids))
+        memory.reserve(read[0] + rows)
+        lengths = [stack.capacity for stack in memory.stacks]
+        repeats = text.num_attention_heads // text.num_key_value_heads
+        span = ConstantSpan(memory, rows, lengths, repeats)
+        span.place(read[0], len(ids))
+        span.begin()
+        read[0] += len(ids)
+        filled = torch.nn.functional.pad(ids, (0, rows - len(ids)))
+        return engine._answering.text_pass(engine.embed(filled), span)
+
+    return run
+
+
+_READERS: dict[str, Callable[[AbstractHermes], Reader]] = {
+    "plain": _plain_reader,
+    "fused": _fused_reader,
+    "captured": _captured_reader,
+}

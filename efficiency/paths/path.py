@@ -30,6 +30,8 @@ class Path(ABC):
     name: ClassVar[str]
     policy: ClassVar[str | None] = None
     """The memory policy that it carries out, to which the guard holds it; None: any."""
+    execution: ClassVar[str | None] = None
+    """How it computes; None: as the engine that it is given."""
     feeds_last_token: ClassVar[bool] = False
     """Whether it reads the last token of an answer too, of which nothing comes."""
 
@@ -38,7 +40,7 @@ class Path(ABC):
         named: dict[str, Any] = {} if self.policy is None else {"policy": self.policy}
         self.seen: VisualChunk | None = None
         """Features that stand for those of every chunk, where vision is left out."""
-        self.engine = engine.new_stream(**named)
+        self.engine = engine.new_stream(execution=self.execution, **named)
         self.restart()
 
     @property

@@ -121,8 +121,8 @@ class LayerStack:
         used, self.place = self.num_tokens, None
         for name in ("keys", "values", "rotated"):
             old = getattr(self, name)
-            new = old.new_empty(*old.shape[:2], capacity, old.shape[3])
-            new[:, :, :used] = old[:, :, :used]
+            new = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
+            new[:, :, : old.shape[2]] = old  # an answer's tokens stand behind those in use
             setattr(self, name, new)
         positions = self.positions.new_zeros(*self.positions.shape[:2], capacity)
         positions[..., :used] = self.positions[..., :used]

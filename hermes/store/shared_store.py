@@ -50,22 +50,16 @@ class SharedStore:
         if not 0 <= stream < self.num_streams:
             raise ValueError(f"stream {stream} of {self.num_streams}")
         if first_layer not in self._stacks:
-            self._stacks[first_layer] = _zeros((self.num_streams, *shape), dtype, device)
+            self._stacks[first_layer] = new_buffers((self.num_streams, *shape), dtype, device)
         held = self._stacks[first_layer]
         if held.keys.shape[1:] != torch.Size(shape) or held.keys.dtype != dtype:
             return None
         return Buffers(*(buffer[stream] for buffer in held))
 
 
-def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Buffers:
-    """A masked slot must not hold NaN, which no weight of 0 takes away."""
-    return Buffers(*(torch.zeros(shape, dtype=dtype, device=device) for _ in Buffers._fields))
-
-
 def new_buffers(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Buffers:
-    """Not yet written to."""
-    keys = torch.empty(shape, dtype=dtype, device=device)
-    return Buffers(keys, torch.empty_like(keys), torch.empty_like(keys))
+    """Zeros: a masked slot must not hold NaN, which no weight of 0 takes away."""
+    return Buffers(*(torch.zeros(shape, dtype=dtype, device=device) for _ in Buffers._fields))
 
 
 class Place(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,15 +17,27 @@ from inference.answers.prompts import Turn, parse_options
 from inference.answers.sampler import Sampler
 from inference.answers.timing import AnswerClock
 from inference.stream_parts import Stream
+from inference.tokens.captured_tokens import CapturedTokens, PassCache
+from inference.tokens.fused_tokens import FusedTokens
+from inference.tokens.parts import Prompt, Tokens
+from inference.tokens.plain_tokens import PlainTokens
+from inference.tokens.text_pass import TextPass
 
 logger = logging.getLogger(__name__)
+
+_KINDS: dict[str, type[Tokens]] = {
+    "plain": PlainTokens,
+    "fused": FusedTokens,
+    "captured": CapturedTokens,
+}
+"""By the name of `execution`."""
 
 
 class AnswerLoop:
     """Decoding for one stream; refuses to be interleaved with watching."""
 
     def __init__(self, engine: Stream) -> None:
-        self._engine = engine
+        self.engine = engine
         self._running = False
 
     def refuse_interruption(self) -> None:
@@ -53,7 +66,7 @@ class AnswerLoop:
         """
         check_max_new_tokens(max_new_tokens)
         self.refuse_interruption()
-        engine, sampler = self._engine, Sampler(temperature, repetition_penalty, seed)
+        engine, sampler = self.engine, Sampler(temperature, repetition_penalty, seed)
         tokens: list[int] = []
         shown = ""
         with (
@@ -75,7 +88,7 @@ class AnswerLoop:
         """Inside, an answer is on its way; what it adds to the memory leaves again. Errors at a
         limit are named by whoever begins."""
         self.refuse_interruption()
-        engine = self._engine
+        engine = self.engine
         if not engine.memory.num_prefix:
             engine.encode_init_prompt()
         engine.last_timing = None
@@ -89,42 +102,63 @@ class AnswerLoop:
     def _tokens(
         self, input_text: Mapping[str, str], sampler: Sampler, max_new_tokens: int
     ) -> Generator[int, None, None]:
-        engine = self._engine
+        engine = self.engine
         clock = AnswerClock(engine.device)
         try:
             with clock.token():
-                hidden, memory, room = self.prefill(input_text, clock)
-                token = sampler(self.logits(hidden))
+                prompt = self._prompt(input_text, clock, max_new_tokens)
+                tokens = self._kind(prompt)(self, prompt, sampler, clock)
+                token = tokens.first()
             while token not in engine.processor.stop_ids:
                 yield token
-                if clock.num_tokens == min(room, max_new_tokens):
+                if clock.num_tokens == prompt.num_new:
                     break
                 with clock.token():
-                    token = sampler(self.logits(self.read(memory, torch.tensor([token]))))
+                    token = tokens.following()
         finally:
             if clock.num_tokens:
                 spent = engine.compression_seconds, engine.kept.vision_seconds
                 engine.last_timing = clock.timing(*spent)
 
+    @cached_property
+    def text_pass(self) -> TextPass:
+        """Reads text without leaving a trace; only where layers are fused."""
+        return TextPass(self.engine.decoder, self.engine.rule.num_axes)
+
+    @cached_property
+    def passes(self) -> PassCache:
+        """What has been recorded."""
+        return PassCache(self)
+
+    def _kind(self, prompt: Prompt) -> type[Tokens]:
+        plain = prompt.recall is not None or prompt.memory.filled_late
+        return _KINDS["plain" if plain else self.engine.execution]
+
     def prefill(
         self, input_text: Mapping[str, str], clock: AnswerClock
     ) -> tuple[Tensor, StreamMemory, int]:
         """The prompt's last hidden state, the memory it was read into, and room for the answer."""
-        processor = self._engine.processor
-        prompt = self._engine.closing_prompt + input_text["prompt"]
+        prompt = self._prompt(input_text, clock)
+        hidden = self.read(prompt.memory, prompt.ids, prompt.recall)
+        clock.prefilled()
+        return hidden, prompt.memory, prompt.num_new
+
+    def _prompt(
+        self, input_text: Mapping[str, str], clock: AnswerClock, max_new_tokens: int | None = None
+    ) -> Prompt:
+        processor = self.engine.processor
+        prompt = self.engine.closing_prompt + input_text["prompt"]
         ids = processor.encode(prompt)
         clock.tokenised()
-        memory, recall = self._engine.kept.prepare()
+        memory, recall = self.engine.kept.prepare()
         if recall:
             recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))
-        hidden = self.read(memory, ids, recall)
-        clock.prefilled()
-        return hidden, memory, room
+        return Prompt(ids, memory, recall, min(room, max_new_tokens or room))
 
     def read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         """Read (t,) token ids after what is in the memory; the last hidden state (1, e)."""
-        engine = self._engine
+        engine = self.engine
         placement = engine.rule.text(len(ids), engine.device)
         hidden = engine.decoder.forward(memory, engine.embed(ids), placement, recall=recall)
         assert hidden is not None
@@ -133,15 +167,15 @@ class AnswerLoop:
     @torch.no_grad()
     def logits(self, hidden: Tensor) -> Tensor:
         """(v,) of the last row of (q, e) hidden states."""
-        head = self._engine.model.lm_head
+        head = self.engine.model.lm_head
         return head(hidden[-1].to(head.weight.device))
 
     def _room(self, memory: StreamMemory, num_prompt: int) -> int:
         """Tokens that can be generated below the model's limit; the answer ends there."""
-        limit = self._engine.max_positions
+        limit = self.engine.max_positions
         room = int(limit - memory.measure_positions()) - num_prompt
         if room < 1:
-            lazy = self._engine.kept.policy.evicts and self._engine.streaming
+            lazy = self.engine.kept.policy.evicts and self.engine.streaming
             raise ContextLimitError(
                 f"the question needs {num_prompt} positions after {memory.position_bound:g}, the "
                 f"model ends at {limit}: shorten the question"
@@ -151,7 +185,7 @@ class AnswerLoop:
 
     def remember(self, input_text: Mapping[str, str], answer: str) -> None:
         """Enter the turn into the dialogue."""
-        engine = self._engine
+        engine = self.engine
         options = parse_options(input_text.get("formatted_question", ""))
         engine.conv_history.append(Turn(input_text["question"], answer, options))
         timing = engine.last_timing

@@ -1,6 +1,8 @@
-"""Choosing the next token. Shapes: v vocabulary."""
+"""Choosing the next token, on the device that has the logits. Shapes: v vocabulary."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -24,10 +26,10 @@ class Sampler:
                 "temperature must be at least 0 and repetition_penalty above 0, got "
                 f"{temperature} and {repetition_penalty}"
             )
-        self._temperature = temperature
-        self._penalty = repetition_penalty
+        self.temperature, self.penalty = temperature, repetition_penalty
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
-        self._generated: list[int] = []
+        self._num_generated = 0
+        self._seen: Tensor | None = None
 
     def __call__(self, logits: Tensor) -> int:
         """The next token for (v,) logits. Waits once for the device: the host must see the token.
@@ -35,32 +37,54 @@ class Sampler:
         Raises:
             NonFiniteLogitsError: the logits hold NaN or infinity.
         """
-        token, finite = self._choose(self._penalised(logits.float()))
-        if not finite:
-            raise NonFiniteLogitsError(
-                f"token {len(self._generated) + 1} of the answer cannot be chosen: the model's "
-                f"logits ({logits.dtype}) are not finite. In float16 activations of some "
-                'checkpoints overflow: load the model with dtype="bfloat16" (--dtype bfloat16), or '
-                "float32 where the GPU has no bfloat16"
-            )
-        self._generated.append(token)
-        return token
+        if self._seen is None:
+            self._seen = torch.zeros_like(logits, dtype=torch.bool)
+        draw = self.draws(1).to(logits.device) if self.temperature else None
+        return self.accept(self.choose(logits, self._seen, draw).tolist())
 
-    def _penalised(self, logits: Tensor) -> Tensor:
-        if self._penalty == 1 or not self._generated:
+    def draws(self, count: int) -> Tensor:
+        """(count,) fp32 in [0, 1) on the host: what chance contributes to so many choices."""
+        return torch.rand(count, generator=self._generator)
+
+    def choose(self, logits: Tensor, seen: Tensor, draw: Tensor | None) -> Tensor:
+        """A choice that the host has not seen yet.
+
+        Args:
+            logits: (v,).
+            seen: (v,) bool, the tokens generated so far; the choice is entered.
+            draw: (1,) of `draws`; None if greedy.
+
+        Returns:
+            (2,) fp64: the token, and a number that is finite if the logits are.
+        """
+        logits = self._penalised(logits.float(), seen)
+        if draw is None:
+            token, check = logits.argmax(), logits.sum(dtype=torch.float64)
+        else:
+            heights = (logits / self.temperature).softmax(-1).cumsum(-1)
+            found = torch.searchsorted(heights, draw * heights[-1:], right=True)
+            token, check = found[0].clamp_max(len(logits) - 1), heights[-1].double()
+        seen.index_fill_(0, token.view(1), True)
+        return torch.stack((token.double(), check))
+
+    def accept(self, choice: list[float]) -> int:
+        """The token of a choice that has reached the host.
+
+        Raises:
+            NonFiniteLogitsError: the logits were not finite.
+        """
+        token, check = choice
+        self._num_generated += 1
+        if math.isfinite(check):
+            return int(token)
+        raise NonFiniteLogitsError(
+            f"token {self._num_generated} of the answer cannot be chosen: the model's logits are "
+            "not finite. In float16 activations of some checkpoints overflow: load the model with "
+            'dtype="bfloat16" (--dtype bfloat16), or float32 where the GPU has no bfloat16'
+        )
+
+    def _penalised(self, logits: Tensor, seen: Tensor) -> Tensor:
+        if self.penalty == 1:
             return logits
-        seen = torch.tensor(sorted(set(self._generated)), device=logits.device)
-        old = logits[seen]
-        logits = logits.clone()
-        logits[seen] = torch.where(old < 0, old * self._penalty, old / self._penalty)
-        return logits
-
-    def _choose(self, logits: Tensor) -> tuple[int, bool]:
-        """Token, and whether all logits are finite: both in one transfer."""
-        if self._temperature == 0:
-            token, finite = torch.stack((logits.argmax(), logits.isfinite().all())).tolist()
-            return token, bool(finite)
-        probabilities = (logits / self._temperature).softmax(-1).cpu()
-        if not probabilities.isfinite().all():
-            return 0, False
-        return int(torch.multinomial(probabilities, 1, generator=self._generator)), True
+        lowered = torch.where(logits < 0, logits * self.penalty, logits / self.penalty)
+        return torch.where(seen, lowered, logits)

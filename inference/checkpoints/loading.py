@@ -38,6 +38,7 @@ def load_model(
     profile: str = "released",
     dtype: str | torch.dtype | None = None,
     attn: str = "auto",
+    execution: str = "auto",
     max_pixels: int | None = None,
     data_set: Mapping[str, Any] | None = None,
     **memory_options: Any,
@@ -56,6 +57,8 @@ def load_model(
         profile: a name in `hermes.PROFILES`.
         dtype: "float16", "bfloat16" or "float32"; default fp16 on a GPU, fp32 on the CPU.
         attn: "auto", "sdpa" or "flash".
+        execution: "plain" (the checkpoint's modules one by one: the reference), "fused" (layers in
+            few operators), "captured" (answers as CUDA graphs too); "auto" fuses where it can.
         max_pixels: cap on the pixels of a frame (Qwen2.5-VL).
         data_set: fields of `MemoryConfig` that come with the data, e.g. ``{"reindex": "eager"}``;
             unlike what is named here they yield to a policy that is defined otherwise.
@@ -88,7 +91,10 @@ def load_model(
     processor = Processor(_tokenizer(folder), pixels)
     model = _weights(folder, family, place, _dtype(dtype, place))
     family.prepare(model)
-    return family.engine(model, processor, memory_config, sample_fps=fps, attn=attn), processor
+    engine = family.engine(
+        model, processor, memory_config, sample_fps=fps, attn=attn, execution=execution
+    )
+    return engine, processor
 
 
 def resolve(model_path: str | Path) -> str:

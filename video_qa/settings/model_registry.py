@@ -91,6 +91,7 @@ def load_engine(settings: RunSettings, device: str | None) -> Any:
         max_pixels=settings.max_pixels,
         dtype=settings.dtype,
         attn=settings.attn,
+        **({} if settings.execution == "auto" else {"execution": settings.execution}),
         data_set={"reindex": "lazy" if settings.streaming else "eager"},
         **named_fields(settings),
     )

@@ -26,6 +26,7 @@ VIDEO_BACKENDS = ("pyav", "decord")
 DTYPES = ("float16", "bfloat16", "float32")
 DEFAULT_ENGINE = "inference:load_model"
 ATTENTIONS = ("auto", "sdpa", "flash")
+EXECUTIONS = ("auto", "plain", "fused", "captured")
 POLICIES_HELP = ", ".join(POLICY_NAMES)
 MODEL_HELP = f"{', '.join(MODELS)}; or a checkpoint folder or hub id"
 
@@ -56,6 +57,7 @@ class RunSettings:
     video_backend: str = "pyav"
     dtype: str | None = None
     attn: str = "auto"
+    execution: str = "auto"
     engine: str = DEFAULT_ENGINE
 
     def __post_init__(self) -> None:
@@ -106,6 +108,13 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
     add("--video_backend", choices=VIDEO_BACKENDS, default="pyav", help="video reader")
     add("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on the CPU")
     add("--attn", choices=ATTENTIONS, default="auto", help="attention kernels")
+    add(
+        "--execution",
+        choices=EXECUTIONS,
+        default="auto",
+        help="module by module, in few operators (where that can be, it is the default), or "
+        "answers as CUDA graphs too; the answers are the same",
+    )
     add(
         "--engine",
         metavar="MODULE:FUNCTION",

@@ -1,0 +1,1 @@
+"""The tokens of an answer: one by one as the reference, in few operators, or as replayed graphs."""

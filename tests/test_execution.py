@@ -1,0 +1,296 @@
+"""Plain, fused and captured execution compute the same; a graph is replayed, not run again."""
+
+from __future__ import annotations
+
+import copy
+
+import pretended_graph
+import pytest
+import torch
+from pretended_device import pretended_devices, spread
+from tiny import TOLERANCE, ask, assert_same, contents, largest_error, open_stream, random_frames
+from tiny import watch as watch_frames
+
+from efficiency.endless import without_end
+from inference import ModelLoadError
+from inference.errors import NonFiniteLogitsError
+from inference.layers.execution import choose_execution
+from inference.layers.fused_layer import FusedLayer
+from inference.layers.plain_layer import PlainLayer
+from inference.tokens import captured_pass, graph
+
+KV_SIZE = {"llava": 24, "qwen": 24, "qwen3": 92}
+QUESTIONS = ["?", "Is it red, or is it blue, or what else could it be?", "where?"]
+
+
+@pytest.fixture(params=["llava", "qwen", "qwen3"])
+def base(request, load):
+    """All three families."""
+    return load(request.param)
+
+
+@pytest.fixture
+def on_cpu(monkeypatch):
+    """Captured execution without a GPU."""
+    monkeypatch.setattr(graph, "capture", pretended_graph.capture)
+    monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
+
+
+def _stream(base, execution, policy="hermes", **settings):
+    stream = _open(base, base.model, execution, policy=policy, **settings)
+    watch_frames(stream, random_frames(20))
+    return stream
+
+
+def _open(base, model, execution, **settings):
+    config = open_stream(base, kv_size=KV_SIZE[base.family], **settings).config
+    return type(base)(model, base.processor, config, sample_fps=1, execution=execution)
+
+
+def _layers(base):
+    layers = base.language_model.layers
+    return [(PlainLayer(layer), FusedLayer(layer)) for layer in (layers[0], layers[-1])]
+
+
+@torch.no_grad()
+def test_a_fused_layer_is_its_modules(base):
+    hidden = torch.randn(5, base.text_config.hidden_size, generator=torch.manual_seed(0))
+    for plain, fused in _layers(base):
+        for ours, theirs in zip(fused.project(hidden), plain.project(hidden), strict=True):
+            assert largest_error(ours, theirs) < TOLERANCE
+        rows = torch.randn(5, fused.num_heads * fused.width, generator=torch.manual_seed(1))
+        assert largest_error(fused.finish(hidden, rows), plain.finish(hidden, rows)) < TOLERANCE
+
+
+@torch.no_grad()
+def test_no_weight_exists_twice(base):
+    layer = copy.deepcopy(base.language_model.layers[0])
+    hidden = torch.randn(3, base.text_config.hidden_size)
+    fused = FusedLayer(layer)
+    before = fused.project(hidden)
+    names = ("q_proj", "k_proj", "v_proj")
+    weights = [getattr(layer.self_attn, name).weight for name in names]
+    assert len({weight.untyped_storage().data_ptr() for weight in weights}) == 1
+    for weight in weights:
+        weight.mul_(2)  # as whoever trains or edits the model would
+    biases = [getattr(layer.self_attn, name).bias for name in names]
+    for bias in biases:
+        if bias is not None:
+            bias.mul_(2)
+    assert largest_error(fused.project(hidden)[2], 2 * before[2]) < TOLERANCE
+    layer.double()
+    assert fused.project(hidden.double())[2].dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("execution", "policy"),
+    [("fused", "hermes"), ("captured", "hermes"), ("captured", "uniform_frames")],
+)
+def test_the_same_answers_and_no_trace(base, execution, policy, on_cpu):
+    plain, other = (_stream(base, name, policy) for name in ("plain", execution))
+    for question in QUESTIONS:
+        before = contents(other)
+        assert ask(other, question, 9) == ask(plain, question, 9)
+        assert_same(contents(other), before)
+        for stream in (plain, other):
+            watch_frames(stream, random_frames(8, seed=len(stream.conv_history)))
+    other.memory.check_integrity(other.max_positions)
+
+
+@pytest.mark.parametrize("execution", ["fused", "captured"])
+def test_the_same_draws(base, execution, on_cpu, monkeypatch):
+    monkeypatch.setattr("inference.tokens.choice_state._NUM_DRAWS", 16)
+    answers = []
+    for name in ("plain", execution):
+        stream = _stream(base, name)
+        asked = {"question": "?", "prompt": stream.get_prompt("?")}
+        answers.append(stream.question_answering(asked, 60, temperature=3.0, seed=5))
+    assert answers[0] == answers[1]
+    assert len(answers[0]) > 20
+
+
+def test_answers_outgrow_blocks_and_buffers(base, on_cpu, monkeypatch):
+    """A graph looks at so many slots and knows one address; both change under a long answer."""
+    monkeypatch.setattr("inference.abstract_hermes.TEXT_RESERVE_TOKENS", 40)
+    monkeypatch.setattr("inference.tokens.captured_tokens._SPARE", 2)
+    monkeypatch.setattr("inference.tokens.captured_tokens._BLOCK", 16)
+    plain, other = (
+        without_end(_stream(base, name, "recent", chunk_frames=8)) for name in ("plain", "captured")
+    )
+    first = other.memory.capacity
+    before = contents(other)
+    assert ask(other, "where?", 90) == ask(plain, "where?", 90)
+    assert other.memory.capacity > first
+    assert_same(contents(other), before)
+    assert ask(other, "where?", 20) == ask(plain, "where?", 20)
+
+
+def test_graphs_are_recorded_once(base, on_cpu, monkeypatch):
+    recorded = []
+
+    def counted(run, changed):
+        recorded.append(run)
+        return pretended_graph.capture(run, changed)
+
+    monkeypatch.setattr(graph, "capture", counted)
+    stream = _stream(base, "captured")
+    for question in "?!" * 2:
+        ask(stream, question, 5)
+    assert len(recorded) == 2  # one for questions of this length, one for tokens
+
+
+def test_padding_is_not_seen(base, on_cpu, monkeypatch):
+    """Whatever stands in the rows beyond the question, and in slots beyond the answer."""
+    stream = _stream(base, "captured")
+    first = ask(stream, "?", 6)
+    original = captured_pass.CapturedPass.read
+
+    def littered(self, ids):
+        self._ids.fill_(7)
+        original(self, ids)
+
+    monkeypatch.setattr(captured_pass.CapturedPass, "read", littered)
+    for stack in stream.memory.stacks:
+        stack.rotated[:, :, stack.num_tokens :] = 50
+        stack.values[:, :, stack.num_tokens :] = 50
+    assert ask(stream, "?", 6) == first
+
+
+def test_after_an_answer_that_was_not_finite(base, on_cpu):
+    """What it left in unused slots is never looked at: no weight of zero takes NaN away."""
+    plain, stream = (_stream(base, name) for name in ("plain", "captured"))
+    expected = ask(plain, "?", 6)
+    weight = base.language_model.embed_tokens.weight.data
+    before = weight.clone()
+    weight.fill_(torch.nan)
+    try:
+        with pytest.raises(NonFiniteLogitsError):
+            ask(stream, QUESTIONS[1], 6)
+    finally:
+        weight.copy_(before)
+    assert ask(stream, "?", 6) == expected
+
+
+def test_the_next_token_is_launched_before_one_is_waited_for(base, on_cpu, monkeypatch):
+    log = []
+    original = captured_pass.CapturedPass.launch
+
+    def launch(self):
+        log.append("launch")
+        original(self)
+
+    monkeypatch.setattr(captured_pass.CapturedPass, "launch", launch)
+    mailbox = "inference.tokens.captured_tokens.Mailbox"
+    from inference.tokens.mailbox import Mailbox
+
+    class Logged(Mailbox):
+        def take(self):
+            log.append("take")
+            return super().take()
+
+    monkeypatch.setattr(mailbox, Logged)
+    stream = _stream(base, "captured")
+    stream.question_answering({"question": "?", "prompt": stream.get_prompt("?")}, 4)
+    assert log in (  # the answer may end before its last token
+        ["launch", "take", "launch", "launch", "take", "launch", "take", "take"],
+        ["launch", "take", "launch", "launch", "take", "launch", "take"],
+        ["launch", "take", "launch", "launch", "take"],
+    )
+
+
+def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
+    """On a device, whose graphs may do neither."""
+    monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
+    monkeypatch.setattr(graph, "capture", lambda run, changed: run)
+    model, traffics = copy.deepcopy(base.model), []
+    original = captured_pass.CapturedPass._run
+    with pretended_devices(1) as traffic:
+        spread(model, 1)
+        stream = _open(base, model, "captured")
+        watch_frames(stream, random_frames(20))
+
+        def watched(self):
+            traffic.clear()
+            original(self)
+            traffics.append((traffic.num_waits(), traffic.num_copies()))
+
+        monkeypatch.setattr(captured_pass.CapturedPass, "_run", watched)
+        monkeypatch.setattr("inference.tokens.captured_tokens.Mailbox", _Told)
+        answer = ask(stream, "?", 5)
+    assert answer == ask(_stream(base, "plain"), "?", 5)
+    assert len(traffics) >= 3
+    assert set(traffics) == {(0, 0)}
+
+
+class _Told:
+    """A mailbox where there are no events."""
+
+    def __init__(self, device):
+        self.letters = []
+
+    def post(self, numbers):
+        self.letters.append(numbers.clone())
+
+    def take(self):
+        return self.letters.pop(0).tolist()
+
+
+def test_a_host_that_looks_cannot_be_recorded():
+    numbers = torch.zeros(2)
+    with pytest.raises(pretended_graph.HostLooks):
+        pretended_graph.capture(lambda: numbers.add_(numbers.max().item()), [numbers])
+
+
+def _operators_per_token(base, num_layers):
+    """Of a token on a device with `num_layers` layers."""
+    model = copy.deepcopy(base.model)
+    del model.model.language_model.layers[num_layers:]
+    model.config.get_text_config().num_hidden_layers = num_layers
+    counts = []
+    with pretended_devices(1) as traffic:
+        spread(model, 1)
+        stream = without_end(_open(base, model, "fused"))
+        watch_frames(stream, random_frames(8))
+        ask(stream, "?", 1)
+        for count in (3, 5):
+            traffic.clear()
+            ask(stream, "?", count)
+            counts.append(sum(traffic.operators.values()))
+    return (counts[1] - counts[0]) / 2
+
+
+def test_operators_per_token_and_layer(base):
+    few, many = (_operators_per_token(base, count) for count in (4, 8))
+    assert (many - few) / 4 <= 15
+    beside = few - (many - few)
+    assert beside <= 45  # embedding, angles, norm, head, choice
+
+
+CUDA = [torch.device("cuda", 0), torch.device("cuda", 1)]
+REFUSED = {
+    "eager": (CUDA[:1], "unknown execution 'eager'; known: auto, plain, fused, captured"),
+    "captured": ([torch.device("cpu")], "graphs need a CUDA device.*execution='plain' always"),
+}
+
+
+@pytest.mark.parametrize(("execution", "case"), REFUSED.items(), ids=REFUSED)
+def test_an_execution_that_cannot_be_had_is_refused(load, execution, case):
+    devices, message = case
+    with pytest.raises(ModelLoadError, match=message):
+        choose_execution(execution, list(load("llava").language_model.layers), devices)
+
+
+def test_what_fusing_would_skip_is_not_skipped(load):
+    """Hooks, adapters and quantised maps want the modules themselves to be called."""
+    layers = list(copy.deepcopy(load("llava").language_model.layers))
+    assert choose_execution("auto", layers, CUDA)[0] == "fused"
+    with pytest.raises(ModelLoadError, match="cannot span several GPUs"):
+        choose_execution("captured", layers, CUDA)
+    handle = layers[3].mlp.up_proj.register_forward_hook(lambda *given: None)
+    assert choose_execution("auto", layers, CUDA) == ("plain", PlainLayer)
+    with pytest.raises(ModelLoadError, match="in layer 3 a hook is registered on up_proj"):
+        choose_execution("fused", layers, CUDA)
+    handle.remove()
+    layers[1].self_attn.q_proj = torch.nn.Sequential(layers[1].self_attn.q_proj)
+    with pytest.raises(ModelLoadError, match="in layer 1 q_proj is Sequential"):
+        choose_execution("fused", layers, CUDA)

@@ -62,12 +62,6 @@ def _zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> 
     return Buffers(*(torch.zeros(shape, dtype=dtype, device=device) for _ in Buffers._fields))
 
 
-def new_buffers(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Buffers:
-    """Not yet written to."""
-    keys = torch.empty(shape, dtype=dtype, device=device)
-    return Buffers(keys, torch.empty_like(keys), torch.empty_like(keys))
-
-
 class Place(NamedTuple):
     """Where a stream's buffers are."""
 

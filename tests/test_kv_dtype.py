@@ -218,29 +218,30 @@ def test_bytes(kv_dtype, layers, heads, width, dtype):
     assert (ours.num_bytes - origin) / (plain.num_bytes - origin) <= 0.55
     states = 3 * layers * heads * 256 * width * 2
     assert plain.num_bytes - origin == pytest.approx(states, rel=1e-3)
+    tokens = heads * 256
+    saved = 3 * layers * tokens * (2 * width - width - 2) - 2 * 2 * tokens * width
+    assert plain.num_bytes - ours.num_bytes == saved
     if width == 128:
         assert ours.num_bytes / plain.num_bytes <= 0.55
-    before = ours.num_bytes
-    ours.reserve(300)
-    assert ours.capacity >= 300 and ours.num_bytes < 1.6 * before
 
 
 @pytest.mark.parametrize("kv_dtype", EIGHT_BITS)
 def test_a_decoded_token_allocates_no_layer(kv_dtype):
-    memory = _memory(kv_dtype, layers=3, capacity=2100)
+    memory = _memory(kv_dtype, layers=3, capacity=1500)
 
     def read(count: int) -> torch.Tensor:
         states = torch.randn(4, count, WIDTH).half()
         with memory.append(Placement(torch.arange(count).view(1, -1), count)) as angles:
             return [memory.write(layer, states, states, *angles(layer)) for layer in range(3)][-1]
 
-    read(2000)
+    read(2000)  # grows
+    read(1)
     places = [scratch.data_ptr() for scratch in memory.storage._scratch.values()]
     before = memory.num_bytes
     with Operators() as operators:
         keys, values = read(1)
     assert operators.peak_bytes < 4 * 2000 * WIDTH / 4
-    assert [keys.data_ptr()] == places and keys.shape == values.shape == (4, 2001, WIDTH)
+    assert [keys.data_ptr()] == places and keys.shape == values.shape == (4, 2002, WIDTH)
     assert memory.num_bytes == before
 
 

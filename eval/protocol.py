@@ -13,7 +13,7 @@ _SETTINGS = (
 )
 _ENGINE = (
     *("reindex", "tokens_per_frame", "horizon_seconds", "prompts_hash", "guidance_prompts"),
-    *("guidance_hash", "use_history", "dtype", "attn"),
+    *("guidance_hash", "use_history", "dtype", "kv_dtype", "attn"),
 )
 
 

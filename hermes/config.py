@@ -17,6 +17,7 @@ PROBES = ("embedding", "exact")
 REINDEX_MODES = ("lazy", "eager")
 SUMMARIES = ("mean", "weighted", "none")
 FRAME_TEXTS = ("with_frame", "scored", "dropped")
+KV_DTYPES = ("model", "int8", "fp8")
 
 
 _LENGTHS = {
@@ -95,6 +96,10 @@ class MemoryConfig:
     """Whether the marks that a family's chat template sets around a whole video are read, as from
     transformers 5.10 on; False leaves them out, as before. No effect on other families."""
 
+    kv_dtype: str = "model"
+    """How keys, values and rotated keys rest in the memory: one of `KV_DTYPES`. `model`: in the
+    dtype of the model. `int8`, `fp8` (e4m3, where torch can convert it): eight bits and a scale per
+    head and token; a layer is turned back when it is read."""
     chunk_frames: int = 16
     """Frames per unit of ingest; sizes the buffers."""
     seed: int = 2024
@@ -126,6 +131,7 @@ class MemoryConfig:
         _check_choice("reindex", self.reindex, REINDEX_MODES)
         _check_choice("summary", self.summary, SUMMARIES)
         _check_choice("frame_text", self.frame_text, FRAME_TEXTS)
+        _check_choice("kv_dtype", self.kv_dtype, KV_DTYPES)
         if not isinstance(self.outer_markers, bool):
             raise ValueError(f"outer_markers must be True or False, got {self.outer_markers!r}")
         _check_choice("guidance_prompts", self.guidance_prompts, tuple(QUESTIONS))

@@ -23,6 +23,7 @@ from hermes.store.layer_stack import LayerStack, LayerView
 from hermes.store.ledger import Ledger, frames_of
 from hermes.store.provenance import Provenance, ProvenanceView, joined
 from hermes.store.shared_store import Place
+from hermes.store.storage import storage_of
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class StreamMemory:
         num_axes: int = 1,
         position_dtype: torch.dtype = torch.int64,
         place: Place | None = None,
+        kv_dtype: str = "model",
     ) -> None:
         """Allocate.
 
@@ -74,8 +76,14 @@ class StreamMemory:
             devices: one per layer; each layer's tokens live on its layer's device.
             capacity: tokens per layer, text included; one for all layers or one for each.
             angles: (a, n) positions -> cos, sin (n, d) on the positions' device.
+            dtype: of the states that are written and attended to.
             place: in buffers that other streams share; None for buffers of its own.
+            kv_dtype: how the states are stored, a name in `STORAGES`.
+
+        Raises:
+            ValueError: a `kv_dtype` that is unknown, or that a device cannot store.
         """
+        self.kv_dtype, self.storage = kv_dtype, storage_of(kv_dtype, devices)
         sizes = [capacity] * len(devices) if isinstance(capacity, int) else capacity
         self.stacks = [
             LayerStack(
@@ -88,6 +96,7 @@ class StreamMemory:
                 num_axes,
                 position_dtype,
                 place,
+                self.storage,
             )
             for layers, (device, size) in _runs(list(zip(devices, sizes, strict=True)))
         ]
@@ -121,6 +130,7 @@ class StreamMemory:
             self._angles,
             first.positions.shape[1],
             first.positions.dtype,
+            kv_dtype=self.kv_dtype,
         )
 
     @property
@@ -160,8 +170,9 @@ class StreamMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes allocated for this stream, all buffers of all layers."""
-        return sum(stack.num_bytes for stack in self.stacks)
+        """Bytes allocated for this stream, all buffers of all layers and what reading them
+        takes."""
+        return sum(stack.num_bytes for stack in self.stacks) + self.storage.num_bytes
 
     @property
     def positions(self) -> Tensor:
@@ -219,8 +230,8 @@ class StreamMemory:
         """Zeros behind the tokens in use, where something may have left what is not a number: a
         mask takes away whatever a slot holds, but not that."""
         for stack in self.stacks:
-            for buffer in (stack.rotated, stack.values):
-                buffer[:, :, stack.num_tokens :] = 0
+            for part in (*stack.parts("rotated"), *stack.parts("values")):
+                part[:, :, stack.num_tokens :].zero_()
 
     @contextmanager
     def append(
@@ -260,8 +271,8 @@ class StreamMemory:
         Values may be None for tokens that are only scored and leave again.
 
         Returns:
-            Rotated keys and values of everything up to and with the new tokens, (g, n + q, d),
-            views of the buffers.
+            Rotated keys and values of everything up to and with the new tokens, (g, n + q, d):
+            views of the buffers, or of what they are read into, which the next layer overwrites.
         """
         stack, index = self._places[layer]
         if self.filled_late:
@@ -402,10 +413,16 @@ class StreamMemory:
 def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bool) -> Summary:
     """Fold what `layers` of a stack do not keep; `kept` (l, k) as for `StreamMemory.keep`."""
     visual, origin = stack.visual, stack.origin
+    keys, values = (
+        states.narrow(0, layers.start, layers.stop - layers.start).narrow(
+            2, visual.start, stack.num_visual
+        )
+        for states in (stack.keys, stack.values)
+    )
     return fold(
         layers,
-        stack.keys[layers, :, visual],
-        stack.values[layers, :, visual],
+        keys,
+        values,
         origin.seconds[layers, visual],
         origin.weights[layers, visual],
         kept[layers, :-1],

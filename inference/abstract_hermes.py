@@ -32,6 +32,7 @@ from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
 from hermes.store.shared_store import Place, SharedStore
+from hermes.store.storage import storage_of
 from inference.answers.answering import AnswerLoop
 from inference.answers.prompts import (
     Turn,
@@ -133,6 +134,7 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             ValueError: a policy or option that is unknown or cannot serve the model.
         """
+        storage_of(config.kv_dtype, self.decoder.devices)
         self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
         self.kept = self.keeping(self.policy)
@@ -471,4 +473,5 @@ class AbstractHermes(ReleasedNames, ABC):
             self.rule.num_axes,
             self.rule.dtype,
             self._place,
+            self.config.kv_dtype,
         )

@@ -53,5 +53,6 @@ def naming_remedies(doing: str, advice: str | None, **settings: object) -> Itera
         now = ", ".join(f"{name} {value}" for name, value in settings.items() if value is not None)
         raise DeviceMemoryError(
             f"out of device memory while {doing} ({now}): lower kv_size, chunk_frames or "
-            f"max_pixels, take a half-precision dtype, or a GPU with more free memory. {error}"
+            f"max_pixels, take a half-precision dtype or kv_dtype='int8', or a GPU with more free "
+            f"memory. {error}"
         ) from error

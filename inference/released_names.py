@@ -102,14 +102,15 @@ class ReleasedNames:
 
     @property
     def kv_cache(self) -> list[tuple[Tensor, Tensor]] | None:
-        """Per layer keys (1, g, s, d), rotated at their positions, and values; views; None if
-        empty. Setting it to None forgets the frames and keeps the dialogue."""
+        """Per layer keys (1, g, s, d), rotated at their positions, and values; None if empty.
+        Views; copies of what rests in eight bits. Setting it to None forgets the frames and keeps
+        the dialogue."""
         memory = self.memory
         memory.refresh()
         pairs = [
             (
-                stack.rotated[index, None, :, : stack.num_tokens],
-                stack.values[index, None, :, : stack.num_tokens],
+                stack.rotated[index, None, :, : stack.num_tokens].to(stack.keys.dtype),
+                stack.values[index, None, :, : stack.num_tokens].to(stack.keys.dtype),
             )
             for stack, index in map(memory.place_of, range(self.num_layers))
         ]

@@ -68,13 +68,20 @@ def test_a_policy_that_cuts_below_its_budget_keeps_the_margin_too(base):
     assert min(free) >= engine.config.margin_for(limit) - 1
 
 
-def _one_layer(base) -> StreamMemory:
+def _one_layer(base, kv_dtype: str) -> StreamMemory:
     """A memory of one layer with random keys: a prefix of 10 and 24 visual tokens."""
     text = base.text_config
     shape = (text.num_key_value_heads, base.language_model.layers[0].self_attn.head_dim)
     rule, generator = base.position_rule(), torch.Generator().manual_seed(0)
     memory = StreamMemory(
-        [base.device], *shape, 64, torch.float32, base.decoder.angles, rule.num_axes, rule.dtype
+        [base.device],
+        *shape,
+        64,
+        torch.float32,
+        base.decoder.angles,
+        rule.num_axes,
+        rule.dtype,
+        kv_dtype=kv_dtype,
     )
     grid = rule.text(24) if rule.num_axes == 1 else rule.grid(6, 2, 2)
     for placement in (rule.text(10), grid):
@@ -87,10 +94,12 @@ def _one_layer(base) -> StreamMemory:
     return memory
 
 
+@pytest.mark.parametrize("kv_dtype", ["model", "int8"])
 @torch.no_grad()
-def test_ten_thousand_renumberings_equal_one(base):
+def test_ten_thousand_renumberings_equal_one(base, kv_dtype):
     """Keys that were re-rotated each time would have drifted by far more than rounding."""
-    once, often, rule = _one_layer(base), _one_layer(base), base.position_rule()
+    once, often = _one_layer(base, kv_dtype), _one_layer(base, kv_dtype)
+    rule = base.position_rule()
 
     def spread_out(positions: torch.Tensor, num_prefix: int) -> torch.Tensor:
         shifted = positions.clone()
@@ -106,8 +115,10 @@ def test_ten_thousand_renumberings_equal_one(base):
     used = slice(0, once.num_tokens)
     assert torch.equal(once.positions[..., used], often.positions[..., used])
     for name in ("keys", "values", "rotated"):
-        left, right = (getattr(memory.layers[0], name)[:, used] for memory in (once, often))
-        assert torch.equal(left, right), name
+        for left, right in zip(
+            *(memory.stacks[0].parts(name) for memory in (once, often)), strict=True
+        ):
+            assert torch.equal(left[:, :, used], right[:, :, used]), name
 
 
 @pytest.mark.parametrize("rule", [Positions1D(), Positions3D(4.0)], ids=["1d", "3d"])

@@ -21,7 +21,7 @@ from policy_memory import (
 from tiny import ask, open_stream, random_frames, watch
 
 from hermes.policy_parts.archive.frame_store import FrameStore, mean_query
-from hermes.policy_parts.archive.quantise import dequantise, quantise
+from hermes.store.quantise import dequantise, quantise
 
 LENGTH = 4
 FRAME_BYTES = 2 * NUM_LAYERS * HEADS * LENGTH * WIDTH * 4

@@ -40,6 +40,7 @@ VALUES: dict[str, tuple[Any, Any]] = {
     "guidance_prompts": ("default", QUESTION),
     "frame_text": ("scored", "dropped"),
     "outer_markers": (True, False),
+    "kv_dtype": ("model", "int8"),
     "chunk_frames": (3, 4),
     "seed": (5, 6),
 }

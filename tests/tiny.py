@@ -55,9 +55,11 @@ def contents(engine: AbstractHermes) -> dict[str, torch.Tensor]:
     """Copies of everything a stream remembers, per layer; zeros where a band holds less."""
     memory = engine.memory
     memory.refresh()
+    first = memory.stacks[0]
     states = {
-        name: _held(memory, lambda stack, name=name: getattr(stack, name).mT).mT.contiguous()
+        name + suffix: _held(memory, lambda s, n=name, i=i: s.parts(n)[i].mT).mT.contiguous()
         for name in ("keys", "values", "rotated")
+        for i, suffix in enumerate(first.storage.part_names)
     }
     origin = {
         name: _held(memory, lambda stack, name=name: getattr(stack.origin, name))

@@ -134,7 +134,8 @@ class ReKV(ArchivePolicy):
                 self.store.read(index, layer, keys, values)
                 continue
             first = start + (index - stored) * plan.length
-            held = memory.layers[layer]
+            stack, place = memory.place_of(layer)
+            held = stack[place]
             keys.copy_(held.keys[:, first : first + plan.length])
             values.copy_(held.values[:, first : first + plan.length])
         numbers = [frame.number for frame in self.store.frames] + plan.window + plan.local
@@ -145,7 +146,8 @@ class ReKV(ArchivePolicy):
 
     def _choose(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> list[int]:
         """Indices into stored, window and local frames, in time order."""
-        keys = memory.layers[layer].keys
+        stack, index = memory.place_of(layer)
+        keys = stack[index].keys
         query = mean_query(queries, keys.shape[0])
         start = memory.num_prefix + plan.num_text
         window = keys[:, start : start + len(plan.window) * plan.length]

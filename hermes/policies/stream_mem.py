@@ -27,6 +27,7 @@ from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import scaled_ranks, top_after
 from hermes.policy_parts.state import PolicyState, check_names, frame_number
 from hermes.store.layer_stack import LayerStack
+from hermes.store.quantised_states import States
 
 
 class StreamMem(Policy):
@@ -118,7 +119,7 @@ class StreamMem(Policy):
         return first + torch.arange(count, device=scores.device) * length + lowest
 
 
-def _frame_means(stack: LayerStack, held: Tensor, share: Tensor) -> Tensor:
+def _frame_means(stack: LayerStack, held: States, share: Tensor) -> Tensor:
     """(l, g, m, d) fp32 means of the m newest frames, weighted by (l, m, t)."""
     count, length = share.shape[1:]
     newest = slice(stack.num_tokens - count * length, stack.num_tokens)

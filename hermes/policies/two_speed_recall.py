@@ -105,8 +105,9 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
         numbers = torch.tensor(chosen, device=stack.device)
         rows = stack.num_prefix + self._stays(stack, index, plan, query, numbers)
         keys, values = self._question.slots(layer, 0, rows.numel())
-        keys.copy_(stack.keys[index].index_select(1, rows))
-        values.copy_(stack.values[index].index_select(1, rows))
+        held = stack[index]
+        keys.copy_(held.keys.index_select(1, rows))
+        values.copy_(held.values.index_select(1, rows))
         for turn, frame in enumerate(found):
             start = rows.numel() + turn * plan.length
             self.store.read(frame, layer, *self._question.slots(layer, start, start + plan.length))

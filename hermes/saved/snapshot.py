@@ -15,17 +15,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from hermes.config import MemoryConfig
 from hermes.memory import StreamMemory
 from hermes.saved.checked_file import CheckedFile, SnapshotError, read, write
 from hermes.store.integrity import MemoryIntegrityError
 from hermes.store.layer_stack import LayerStack
 from hermes.store.ledger import Ledger, Size, frames_of
 from hermes.store.provenance import NO_PATCH, Provenance, ProvenanceBuffers
+from hermes.store.storage import STORAGES
 
 _STATES = ("keys", "values")
-_NAMES = (*_STATES, "positions", "next_position", *ProvenanceBuffers.NAMES)
+_NAMES = ("positions", "next_position", *ProvenanceBuffers.NAMES)
 _COUNTS = ("num_prefix", "num_tokens", "position_bound")
-_LEDGER = "ledger"
+_LEDGER, _KV_DTYPE = "ledger", "kv_dtype"
 
 
 class Counts(NamedTuple):
@@ -50,6 +52,7 @@ def save(
 ) -> None:
     """Write the tokens in use: keys, values (l, g, n, d), positions (l, a, n), provenance (l, n).
 
+    Keys and values are written as they are stored: of a memory in eight bits levels and scales.
     Where bands of layers hold different numbers of tokens, n is the largest of them.
 
     The file appears under its name only when it is complete.
@@ -61,7 +64,8 @@ def save(
     prefix, tokens, bound = Counts.of(memory)
     alike = str(tokens[0]) if len(set(tokens)) == 1 else " ".join(map(str, tokens))
     counts = dict(zip(_COUNTS, (str(prefix), alike, str(bound)), strict=True))
-    texts = {**(metadata or {}), **counts, _LEDGER: memory.ledger.to_json()}
+    own = {_LEDGER: memory.ledger.to_json(), _KV_DTYPE: memory.kv_dtype}
+    texts = {**(metadata or {}), **counts, **own}
     write(path, {**(beside or {}), **_tensors(memory)}, texts)
 
 
@@ -74,7 +78,7 @@ def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
     """
     file = read(path)
     held = check(file, memory)
-    if more := sorted(set(file.tensors) - set(_NAMES)):
+    if more := sorted(set(file.tensors) - set(_names(memory.kv_dtype))):
         raise SnapshotError(f"{path} holds more than a memory: {', '.join(more)}")
     fill(memory, held)
     return others(file)
@@ -82,12 +86,14 @@ def load(memory: StreamMemory, path: str | Path) -> dict[str, str]:
 
 def others(file: CheckedFile) -> dict[str, str]:
     """The metadata given to `save`."""
-    return {name: text for name, text in file.texts.items() if name not in (*_COUNTS, _LEDGER)}
+    own = (*_COUNTS, _LEDGER, _KV_DTYPE)
+    return {name: text for name, text in file.texts.items() if name not in own}
 
 
 def beside(file: CheckedFile) -> dict[str, Tensor]:
     """The tensors given to `save` beside the memory."""
-    return {name: tensor for name, tensor in file.tensors.items() if name not in _NAMES}
+    names = _names(_kv_dtype(file))
+    return {name: tensor for name, tensor in file.tensors.items() if name not in names}
 
 
 def check(file: CheckedFile, like: StreamMemory, max_positions: int | None = None) -> StreamMemory:
@@ -131,8 +137,10 @@ def fill(memory: StreamMemory, held: StreamMemory) -> None:
 
 def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     used = memory.num_tokens
+    held = [_parts(stack, stack.num_tokens) for stack in memory.stacks]
     tensors = {
-        name: torch.cat([_held(stack, name, used) for stack in memory.stacks]) for name in _STATES
+        name: torch.cat([_padded(parts[name], used) for parts in held])
+        for name in _state_names(memory.kv_dtype)
     }
     tensors["positions"] = memory.positions[..., :used].cpu().contiguous()
     tensors["next_position"] = memory.next_position.cpu()
@@ -141,10 +149,35 @@ def _tensors(memory: StreamMemory) -> dict[str, Tensor]:
     return tensors
 
 
-def _held(stack: LayerStack, name: str, used: int) -> Tensor:
-    """(l, g, used, d) in host memory, zero where the stack holds less."""
-    found = getattr(stack, name)[:, :, : stack.num_tokens].cpu()
-    return pad(found, (0, 0, 0, used - stack.num_tokens))
+def _state_names(kv_dtype: str) -> list[str]:
+    """Names of the tensors that keys and values are stored in."""
+    return [name + part for name in _STATES for part in STORAGES[kv_dtype]().part_names]
+
+
+def _names(kv_dtype: str) -> list[str]:
+    return [*_state_names(kv_dtype), *_NAMES]
+
+
+def _kv_dtype(file: CheckedFile) -> str:
+    """Versions that did not write it knew one alone."""
+    found = file.texts.get(_KV_DTYPE, MemoryConfig.kv_dtype)
+    if found not in STORAGES:
+        raise SnapshotError(f"{file.path} has the kv_dtype {found!r}; known: {', '.join(STORAGES)}")
+    return found
+
+
+def _parts(stack: LayerStack, used: int) -> dict[str, Tensor]:
+    """What the first keys and values are stored in; views (l, g, used, ...)."""
+    return {
+        name + suffix: part[:, :, :used]
+        for name in _STATES
+        for suffix, part in zip(stack.storage.part_names, stack.parts(name), strict=True)
+    }
+
+
+def _padded(part: Tensor, used: int) -> Tensor:
+    """(l, g, used, ...) in host memory, zero where the stack holds less."""
+    return pad(part.cpu(), (0, 0, 0, used - part.shape[2]))
 
 
 def _num_tokens(memory: StreamMemory) -> list[int]:
@@ -218,8 +251,14 @@ def _size_of(positions: Tensor) -> Size:
 
 def _check_form(file: CheckedFile, like: StreamMemory, used: int) -> None:
     """Names, shapes and dtypes; keys and values may be of any floating dtype."""
-    if missing := sorted(set(_NAMES) - set(file.tensors)):
+    kv_dtype = _kv_dtype(file)
+    if missing := sorted(set(_names(kv_dtype)) - set(file.tensors)):
         raise SnapshotError(f"{file.path} is not a snapshot of a stream: no {', '.join(missing)}")
+    if kv_dtype != like.kv_dtype:
+        raise SnapshotError(
+            f"{file.path} was saved with kv_dtype={kv_dtype!r}, this memory has "
+            f"kv_dtype={like.kv_dtype!r}: open the stream with kv_dtype={kv_dtype!r}"
+        )
     _check_model(file, like)
     for name, expected in _tensors_of(like, used).items():
         found = file.tensors[name]
@@ -228,7 +267,8 @@ def _check_form(file: CheckedFile, like: StreamMemory, used: int) -> None:
                 f"{file.path}: {name} has the shape {tuple(found.shape)}, expected "
                 f"{tuple(expected.shape)} for {used} tokens"
             )
-        if found.dtype != expected.dtype and not (name in _STATES and found.is_floating_point()):
+        floats = found.is_floating_point() and expected.is_floating_point()
+        if found.dtype != expected.dtype and not (name in _STATES and floats):
             raise SnapshotError(
                 f"{file.path}: {name} is {found.dtype}, this model has {expected.dtype}"
             )
@@ -236,7 +276,7 @@ def _check_form(file: CheckedFile, like: StreamMemory, used: int) -> None:
 
 def _check_model(file: CheckedFile, like: StreamMemory) -> None:
     keys, positions = (file.tensors[name].shape for name in ("keys", "positions"))
-    heads, _, width = like.layers[0].keys.shape
+    _, heads, _, width = like.stacks[0].keys.shape
     expected = (like.num_layers, heads, width, like.positions.shape[1])
     found = (*keys[:2], *keys[3:], *positions[1:2])
     if found != expected:
@@ -249,11 +289,9 @@ def _check_model(file: CheckedFile, like: StreamMemory) -> None:
 def _tensors_of(like: StreamMemory, used: int) -> dict[str, Tensor]:
     """Shapes and dtypes that so many tokens of this model have; nothing is allocated."""
     stack, layers = like.stacks[0], like.num_layers
-    keys = torch.empty(
-        (layers, stack.keys.shape[1], used, stack.keys.shape[3]),
-        dtype=stack.keys.dtype,
-        device="meta",
-    )
+    shape = (layers, stack.keys.shape[1], used, stack.keys.shape[3])
+    states = like.storage.new(shape, stack.keys.dtype, torch.device("meta"))
+    parts = like.storage.parts(states) * len(_STATES)
     positions = torch.empty(
         (layers, stack.positions.shape[1], used), dtype=stack.positions.dtype, device="meta"
     )
@@ -262,17 +300,16 @@ def _tensors_of(like: StreamMemory, used: int) -> dict[str, Tensor]:
         for name in ProvenanceBuffers.NAMES
     }
     following = positions[:, 0, :1].new_empty(layers)
-    return {"keys": keys, "values": keys, "positions": positions, **origin} | {
-        "next_position": following
-    }
+    own = dict(zip(_state_names(like.kv_dtype), parts, strict=True))
+    return {**own, "positions": positions, **origin, "next_position": following}
 
 
 def _write(memory: StreamMemory, tensors: Mapping[str, Tensor], counts: Counts) -> None:
     for stack in memory.stacks:
         rows = slice(stack.layers.start, stack.layers.stop)
         used = counts.num_tokens[rows.start]
-        stack.keys[:, :, :used] = tensors["keys"][rows, :, :used]
-        stack.values[:, :, :used] = tensors["values"][rows, :, :used]
+        for name, part in _parts(stack, used).items():
+            part.copy_(tensors[name][rows, :, :used])
         stack.positions[..., :used] = tensors["positions"][rows, :, :used]
         stack.next_position.copy_(tensors["next_position"][rows])
         for name in ProvenanceBuffers.NAMES:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hermes.store.blocks import layer_blocks
+from hermes.store.quantised_states import States
 
 
 class Summary(NamedTuple):
@@ -30,8 +31,8 @@ class Summary(NamedTuple):
 
 def fold(
     layers: slice,
-    keys: Tensor,
-    values: Tensor,
+    keys: States,
+    values: States,
     seconds: Tensor,
     weights: Tensor,
     kept: Tensor,
@@ -65,11 +66,11 @@ def fold(
     return Summary(layers, _means(keys, share), _means(values, share), totals, moments)
 
 
-def _means(states: Tensor, share: Tensor) -> Tensor:
+def _means(states: States, share: Tensor) -> Tensor:
     """(m, g, n, d) weighted by (m, n) -> (m, g, d)."""
     _, heads, tokens, width = states.shape
     means = [
         share[layers, None, None] @ states[layers].float()
-        for layers in layer_blocks(len(states), heads * tokens * width)
+        for layers in layer_blocks(len(share), heads * tokens * width)
     ]
     return torch.cat(means).squeeze(2).to(states.dtype)

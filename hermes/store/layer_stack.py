@@ -21,17 +21,21 @@ from hermes.rotation import Angles, rotate
 from hermes.scores.summary import Summary
 from hermes.store.blocks import layer_blocks
 from hermes.store.provenance import Provenance, ProvenanceBuffers
-from hermes.store.shared_store import Place, new_buffers
+from hermes.store.quantised_states import States
+from hermes.store.shared_store import Place
+from hermes.store.storage import ModelStorage, Storage
+
+_STATES = ("keys", "values", "rotated")
 
 
 class LayerView(NamedTuple):
     """One layer of a stack: views of its buffers."""
 
-    keys: Tensor
+    keys: States
     """(g, c, d) un-rotated."""
-    values: Tensor
+    values: States
     """(g, c, d)."""
-    rotated: Tensor
+    rotated: States
     """(g, c, d); valid as far as the stack says."""
 
     @property
@@ -57,16 +61,25 @@ class LayerStack:
         num_axes: int,
         position_dtype: torch.dtype,
         place: Place | None = None,
+        storage: Storage | None = None,
     ) -> None:
-        """`layers`: numbers of the layers in the model; `place`: beside other streams."""
+        """`layers`: numbers of the layers in the model; `place`: beside other streams, where
+        `storage` allows it (default: tensors of `dtype`)."""
         self.layers, self.device = layers, device
+        self.storage = storage or ModelStorage()
         count, shape = len(layers), (len(layers), num_kv_heads, capacity, head_dim)
         buffers = None
-        if place is not None:
+        if place is not None and self.storage.lies_beside_others:
             buffers = place.store.buffers(place.stream, layers.start, shape, dtype, device)
         self.place = None if buffers is None else place
         """None for buffers of its own, also once the stack has grown out of the shared ones."""
-        self.keys, self.values, self.rotated = buffers or new_buffers(shape, dtype, device)
+        self.keys: States
+        self.values: States
+        self.rotated: States
+        self.keys, self.values, self.rotated = buffers or (
+            self.storage.new(shape, dtype, device) for _ in _STATES
+        )
+        self.storage.open(shape, dtype, self.keys.device)
         self.first_capacity = capacity
         """What it was made for; the same for all layers of the same budget."""
         self.positions = torch.zeros(count, num_axes, capacity, dtype=position_dtype, device=device)
@@ -82,7 +95,7 @@ class LayerStack:
 
     def __getitem__(self, index: int) -> LayerView:
         """A layer by its index in the stack."""
-        return LayerView(self.keys[index], self.values[index], self.rotated[index])
+        return LayerView(*(getattr(self, name).select(0, index) for name in _STATES))
 
     @property
     def num_visual(self) -> int:
@@ -102,9 +115,13 @@ class LayerStack:
     @property
     def num_bytes(self) -> int:
         """Bytes allocated."""
-        buffers = (self.keys, self.values, self.rotated, self.positions, self.next_position)
-        own = sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+        buffers = [part for name in _STATES for part in self.parts(name)]
+        own = sum(buffer.nbytes for buffer in (*buffers, self.positions, self.next_position))
         return own + self.origin.num_bytes
+
+    def parts(self, name: str) -> tuple[Tensor, ...]:
+        """The tensors (l, g, c, ...) that keys, values or rotated keys are stored in."""
+        return self.storage.parts(getattr(self, name))
 
     def clear(self) -> None:
         """Forget everything; the buffers stay."""
@@ -119,11 +136,13 @@ class LayerStack:
     def grow(self, capacity: int) -> None:
         """Reallocate to `capacity` tokens; the only operation that changes addresses."""
         used, self.place = self.num_tokens, None
-        for name in ("keys", "values", "rotated"):
-            old = getattr(self, name)
-            new = old.new_zeros(*old.shape[:2], capacity, old.shape[3])
-            new[:, :, : old.shape[2]] = old  # an answer's tokens stand behind those in use
-            setattr(self, name, new)
+        for name in _STATES:
+            old, held = getattr(self, name), self.parts(name)
+            shape = (*old.shape[:2], capacity, old.shape[3])
+            setattr(self, name, self.storage.new(shape, old.dtype, old.device))
+            for target, source in zip(self.parts(name), held, strict=True):
+                target[:, :, : source.shape[2]] = source  # an answer's stand behind those in use
+        self.storage.open(tuple(self.keys.shape), self.keys.dtype, self.keys.device)
         positions = self.positions.new_zeros(*self.positions.shape[:2], capacity)
         positions[..., :used] = self.positions[..., :used]
         self.positions = positions
@@ -145,15 +164,16 @@ class LayerStack:
         """Store (g, q, d) states of one layer after the tokens in use; cos and sin are (q, d).
 
         Returns:
-            Rotated keys and values up to and with them, (g, n + q, d), views.
+            Rotated keys and values up to and with them, (g, n + q, d), as `Storage.attended`.
         """
         new = self.following(keys.shape[1])
         self.keys[index, :, new] = keys
         if values is not None:
             self.values[index, :, new] = values
-        self.rotated[index, :, new] = rotate(keys, cos, sin)
+        stored = self.keys[index, :, new]  # what is rotated anew after renumbering
+        self.rotated[index, :, new] = rotate(stored, cos, sin)
         self.num_rotated[index] = new.stop
-        return self.rotated[index, :, : new.stop], self.values[index, :, : new.stop]
+        return self.storage.attended(self.rotated, self.values, index, new.stop)
 
     def refresh(self, angles: Angles) -> None:
         """Bring the rotated view of all layers up to the tokens in use, in one rotation."""
@@ -198,11 +218,11 @@ class LayerStack:
         self.truncate(stop)
 
     def _gather_states(self, layers: slice, slots: Tensor, target: slice) -> None:
-        """Rows of the (l * g * c, d) buffers: faster than a gather with an index per number."""
+        """Rows of the (l * g * c, ...) buffers: faster than a gather with an index per number."""
         heads, capacity = self.keys.shape[1:3]
         first = torch.arange(len(slots) * heads, device=self.device).view(-1, heads, 1) * capacity
         rows = (first + slots[:, None]).flatten()
-        for buffer in (self.keys, self.values, self.rotated):
+        for buffer in (part for name in _STATES for part in self.parts(name)):
             mine = buffer[layers]
             moved = mine.flatten(0, 2).index_select(0, rows)
             mine[:, :, target] = moved.view(len(slots), heads, slots.shape[1], -1)
@@ -248,7 +268,7 @@ class LayerStack:
         slots = rows + self.num_prefix
         heads, width = self.keys.shape[1], self.keys.shape[3]
         places = slots[:, None, :, None].expand(-1, heads, -1, width)
-        axes, new = self.positions.shape[1], keys.to(self.keys.dtype)
+        axes, new = self.positions.shape[1], self.storage.as_stored(keys, self.keys.dtype)
         positions = self.positions.gather(2, slots[:, None].expand(-1, axes, -1))
         cos, sin = angles(positions.transpose(0, 1).flatten(1))
         shape = (len(self), 1, slots.shape[1], width)

@@ -131,8 +131,11 @@ class AnswerLoop:
         return PassCache(self)
 
     def _kind(self, prompt: Prompt) -> type[Tokens]:
-        plain = prompt.recall is not None or prompt.memory.filled_late
-        return _KINDS["plain" if plain else self.engine.execution]
+        if prompt.recall is not None or prompt.memory.filled_late:
+            return PlainTokens
+        kind = _KINDS[self.engine.execution]
+        in_place = prompt.memory.storage.lies_beside_others
+        return FusedTokens if kind is CapturedTokens and not in_place else kind
 
     def prefill(
         self, input_text: Mapping[str, str], clock: AnswerClock

@@ -57,8 +57,9 @@ def answer_together(
 ) -> list[str]:
     """One question for each stream, as `AbstractHermes.question_answering` would answer it.
 
-    Streams from one call of `new_streams` are decoded as one batch; others, and those whose policy
-    works on a memory of its own for each question, answer one after another. `last_timing` is not
+    Streams from one call of `new_streams` are decoded as one batch; others, those whose policy
+    works on a memory of its own for each question, and those whose memory rests in eight bits
+    (`kv_dtype`), answer one after another. `last_timing` is not
     set for a batch. An error leaves a batch without a turn; where streams answer in turn, those
     before it keep theirs. Draws at a temperature without a seed come in another order than alone.
 

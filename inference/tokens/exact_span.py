@@ -37,9 +37,8 @@ class ExactSpan:
 
     def attend(self, stack: LayerStack, index: int, queries: Tensor, scaling: float) -> Tensor:
         """Causal to the lower right."""
-        seen = slice(self._stop(stack))
-        keys, values = stack.rotated[index, :, seen], stack.values[index, :, seen]
-        return self._kernel(queries.transpose(0, 1), keys, values, scaling).transpose(0, 1)
+        seen = stack.storage.attended(stack.rotated, stack.values, index, self._stop(stack))
+        return self._kernel(queries.transpose(0, 1), *seen, scaling).transpose(0, 1)
 
     def _stop(self, stack: LayerStack) -> int:
         return stack.num_tokens + self._offset + self._num_new

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
-from hermes.policy_parts.archive.quantise import Quantised, dequantise, quantise
 from hermes.policy_parts.archive.stored_parts import checked, pinned
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
 from hermes.store.layer_stack import LayerStack
+from hermes.store.quantise import Quantised, dequantise, quantise
+from hermes.store.quantised_states import States
 
 ON_FULL = ("oldest", "thin")
 _OWN = "archive"
@@ -140,7 +141,7 @@ class FrameStore:
         slots = torch.tensor([frame.slot for frame in self.frames], device=table.device)
         return table[slots] @ query
 
-    def read(self, index: int, layer: int, keys: Tensor, values: Tensor) -> None:
+    def read(self, index: int, layer: int, keys: States, values: States) -> None:
         """Write one frame's keys and values of one layer into (g, t, d) tensors."""
         for which, target in enumerate((keys, values)):
             parts = [

@@ -15,6 +15,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.frames import patch_offsets
 from hermes.positions import PositionRule
 from hermes.store.layer_stack import LayerStack
+from hermes.store.quantised_states import States
 
 RESERVE_TOKENS = 1024
 """Room for a question and its answer; longer ones make the buffers grow."""
@@ -60,12 +61,13 @@ class QuestionMemory:
         self._settle_next_position(num_tokens, frames)
         return memory
 
-    def slots(self, layer: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+    def slots(self, layer: int, start: int, stop: int) -> tuple[States, States]:
         """Keys and values (g, stop - start, d) of recalled tokens, to be written to."""
         assert self._memory is not None
         stack, index = self._memory.place_of(layer)
-        used = slice(stack.num_prefix + start, stack.num_prefix + stop)
-        return stack.keys[index, :, used], stack.values[index, :, used]
+        keys, values, _ = stack[index]
+        first, count = stack.num_prefix + start, stop - start
+        return keys.narrow(1, first, count), values.narrow(1, first, count)
 
     def place(self, layer: int, frame: Tensor, patch: Tensor) -> None:
         """Give the n tokens of a layer gapless positions in the order of time.

@@ -10,8 +10,8 @@ from tiny import TOLERANCE, assert_same, contents, largest_error, open_stream, r
 from hermes import POLICIES
 from hermes.store.shared_store import SharedStore
 from inference import answer_together
-from inference.answers import together
 from inference.answers.sampler import Sampler
+from inference.together import answering, beside
 
 ROOM = {"llava": -20, "qwen": 12}
 """Tokens left for text, so that the longest question fits and its answer does not."""
@@ -38,13 +38,14 @@ def _alone(base, policy, **settings):
 def steps(monkeypatch):
     """Streams in each batch."""
     sizes = []
-    original = together.step_together
+    original = answering.read_beside
 
-    def counted(stream, memories, store, tokens):
-        sizes.append(len(memories))
-        return original(stream, memories, store, tokens)
+    def counted(stream, memories, store, texts):
+        if max(map(len, texts)) == 1:
+            sizes.append(len(memories))
+        return original(stream, memories, store, texts)
 
-    monkeypatch.setattr(together, "step_together", counted)
+    monkeypatch.setattr(answering, "read_beside", counted)
     return sizes
 
 
@@ -76,8 +77,8 @@ def test_a_step_gives_the_hidden_states_of_a_step_alone(base):
             with stream.memory.scratch():
                 alone.append(stream._answering.read(stream.memory, token[None])[-1])
         memories = [stream.memory for stream in streams]
-        beside = together.step_together(streams[0], memories, store, tokens)
-    assert largest_error(beside, torch.stack(alone)) < TOLERANCE
+        together = beside.read_beside(streams[0], memories, store, tokens.split(1))
+    assert largest_error(together, torch.stack(alone)) < TOLERANCE
     assert len({memory.num_tokens for memory in memories}) > 1, "ragged lengths are the point"
 
 
@@ -128,7 +129,7 @@ def test_an_error_leaves_every_memory_as_it_was(base, monkeypatch):
         raise RuntimeError("no step today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(together, "step_together", fail)
+        patch.setattr(answering, "read_beside", fail)
         with pytest.raises(RuntimeError, match="no step today"):
             answer_together(streams, QUESTIONS, 12)
     for stream, held in zip(streams, before, strict=True):

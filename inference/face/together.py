@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from inference.answers.multiple_choice import CHOICE_TOKENS, OPEN_TOKENS
-from inference.answers.together import answer_together
 from inference.face.answer import Answer, request_for
 from inference.face.stream import Stream
+from inference.together.answering import answer_together
 
 
 def ask_together(

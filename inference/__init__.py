@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inference.face.answer import Answer as Answer
     from inference.face.stream import Stream as Stream
     from inference.face.together import ask_together as ask_together
+    from inference.face.together import watch_together as watch_together
     from inference.saved.stream_file import load_stream as load_stream
     from inference.saved.stream_file import save_stream as save_stream
     from inference.together.answering import answer_together as answer_together
@@ -34,7 +35,7 @@ NAMES_OF = {
     "errors": ("DeviceMemoryError", "FrameError", "ModelLoadError", "NonFiniteLogitsError"),
     "face.answer": ("Answer",),
     "face.stream": ("Stream",),
-    "face.together": ("ask_together",),
+    "face.together": ("ask_together", "watch_together"),
     "checkpoints.loading": ("load_model",),
     "checkpoints.models": ("MODELS", "ModelEntry"),
     "checkpoints.registry": ("FAMILIES",),

@@ -42,7 +42,8 @@ def see_together(
     wanting = [index for index, stream in enumerate(streams) if stream.kept.wants_features]
     for alike in grouped(wanting, lambda index: _kind(streams[index], frames[index])):
         if len(alike) > 1:
-            chunks = _see(streams[alike[0]], [frames[index] for index in alike])
+            timed = any(streams[index].policy.reprefills for index in alike)
+            chunks = _see(streams[alike[0]], [frames[index] for index in alike], timed)
             for index, chunk in zip(alike, chunks, strict=True):
                 seen[index] = chunk
     return seen
@@ -52,11 +53,12 @@ def _kind(stream: AbstractHermes, frames: Tensor) -> Hashable:
     return frames.shape[1:], frames.device, stream.processor.pixels
 
 
-def _see(stream: AbstractHermes, frames: Sequence[Tensor]) -> list[VisualChunk]:
-    """Steps are made whole before they stand side by side, as the tower would alone."""
+def _see(stream: AbstractHermes, frames: Sequence[Tensor], timed: bool) -> list[VisualChunk]:
+    """Steps are made whole before they stand side by side, as the tower would alone. Reading the
+    clock waits for the device."""
     step = stream.frames_per_step
     whole = [torch.cat((each, each[-1:].expand(-len(each) % step, -1, -1, -1))) for each in frames]
-    chunk = stream.encode_features(torch.cat(whole))
+    chunk = (stream.encode_features if timed else stream.see)(torch.cat(whole))
     chunks, first = [], 0
     for each in whole:
         count = len(each) // step

@@ -98,7 +98,7 @@ def _arrivals(
     for number, (stream, frames, times, features) in enumerate(zip(streams, *given, strict=True)):
         if frames is None or len(frames) == 0:
             continue
-        with _noting(f"of stream {number}"):
+        with noting(f"of stream {number}"):
             stream._answering.refuse_interruption()
             frames = to_frames(frames)
             if times is not None and len(times) != len(frames):
@@ -138,12 +138,13 @@ def _read(arrivals: Sequence[_Arrival]) -> None:
 @contextmanager
 def _naming(arrival: _Arrival) -> Iterator[None]:
     doing = f"watching {len(arrival.frames)} frames"
-    with _noting(f"of stream {arrival.number}"), arrival.stream.naming_remedies(doing):
+    with noting(f"of stream {arrival.number}"), arrival.stream.naming_remedies(doing):
         yield
 
 
 @contextmanager
-def _noting(note: str) -> Iterator[None]:
+def noting(note: str) -> Iterator[None]:
+    """Errors inside bear the note."""
     try:
         yield
     except Exception as error:

@@ -112,10 +112,12 @@ def test_an_error_leaves_every_memory_as_it_was(base, begun, monkeypatch):
         each.encode_video_chunk(random_frames(8, seed=7))
         each.predict_and_compress()
     before = [contents(stream) for stream in streams] if begun else None
-    for broken, times in ((chunks[1].astype("float32"), None), (chunks[1], [[0.0]] * 3)):
+    late = [None, None, [0.0]]
+    for given, times in (([*chunks[:2], chunks[2].astype("float32")], None), (chunks, late)):
         with pytest.raises(FrameError) as caught:
-            encode_together(streams, [chunks[0], broken, chunks[2]], times)
-        assert caught.value.__notes__ == ["of stream 1" if times is None else "of stream 0"]
+            encode_together(streams, given, times)
+        assert caught.value.__notes__ == ["of stream 2"]
+        assert begun or {stream.memory.num_tokens for stream in streams} == {0}
     project = streams[0].decoder.project
 
     def fail(index, hidden):
@@ -170,7 +172,7 @@ def test_bad_requests(base):
         encode_together(streams, [frames] * 2, [None])
 
 
-@pytest.mark.parametrize(("family", "policy"), zip(SIDES, POLICIES, strict=True))
+@pytest.mark.parametrize(("family", "policy"), list(zip(SIDES, POLICIES, strict=True)))
 def test_a_batch_waits_and_copies_no_more_than_its_streams_alone(load, family, policy):
     """On a GPU that does not exist; once something leaves."""
     costs = {}

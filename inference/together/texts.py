@@ -31,16 +31,12 @@ class Texts:
         return self.filled.shape[1]
 
     def batched(self, states: Tensor) -> Tensor:
-        """(..., t, d) -> (..., s, q, d)."""
-        if self.is_full:
-            return states.unflatten(-2, self.filled.shape)
-        return states[..., self.filled, :]
+        """(t, ...) -> (s, q, ...)."""
+        return states.unflatten(0, self.filled.shape) if self.is_full else states[self.filled]
 
     def joined(self, states: Tensor) -> Tensor:
-        """(..., s, q, d) -> (..., t, d)."""
-        if self.is_full:
-            return states.flatten(-3, -2)
-        return states[..., self.owner, self.offset, :]
+        """(s, q, ...) -> (t, ...)."""
+        return states.flatten(0, 1) if self.is_full else states[self.owner, self.offset]
 
 
 @lru_cache(maxsize=16)  # sent to a device once, not with every token

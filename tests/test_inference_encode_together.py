@@ -6,7 +6,7 @@ import pytest
 from pretended_stream import CHUNK_FRAMES, KV_SIZES, Cost, stream_on_pretended
 from tiny import TOLERANCE, ask, assert_same, contents, largest_error, open_stream, random_frames
 
-from inference import FrameError, encode_together
+from inference import FrameError, answer_together, encode_together
 from inference.together import watching
 
 COUNTS = [(8, 3, 0), (5, 8, 6), (8, 8, 7), (0, 2, 8)]
@@ -175,7 +175,7 @@ def test_bad_requests(base):
 @pytest.mark.parametrize(("family", "policy"), list(zip(SIDES, POLICIES, strict=True)))
 def test_a_batch_waits_and_copies_no_more_than_its_streams_alone(load, family, policy):
     """On a GPU that does not exist; once something leaves."""
-    costs = {}
+    costs, asked = {}, {}
     for number in (1, 3):
         with stream_on_pretended(load(family), 1, policy=policy) as (engine, traffic):
             streams = engine.new_streams(number)
@@ -187,6 +187,12 @@ def test_a_batch_waits_and_copies_no_more_than_its_streams_alone(load, family, p
                 _compress(streams)
             assert streams[-1].last_compression.kept is not None
             costs[number] = Cost.of(traffic)
+            traffic.clear()
+            answer_together(streams, ["?"] * number, 4)
+            asked[number] = Cost.of(traffic)
     assert costs[3].waits <= 3 * costs[1].waits and costs[3].copies <= 3 * costs[1].copies
     assert costs[3].clock_waits <= 3 * costs[1].clock_waits
     assert costs[3].operators < 2.6 * costs[1].operators
+    assert asked[3].waits == asked[1].waits + 2, "where each stream stands, then once per token"
+    assert asked[3].copies <= 3 * asked[1].copies
+    assert asked[3].operators < 1.2 * asked[1].operators

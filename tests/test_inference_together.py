@@ -11,7 +11,7 @@ from hermes import POLICIES
 from hermes.store.shared_store import SharedStore
 from inference import NonFiniteLogitsError, answer_together
 from inference.answers.sampler import Sampler
-from inference.together import answering, beside
+from inference.together.beside import SideBySide
 from inference.together.choice import Choices
 
 ROOM = {"llava": -20, "qwen": 12}
@@ -39,14 +39,14 @@ def _alone(base, policy, **settings):
 def steps(monkeypatch):
     """Streams in each batch."""
     sizes = []
-    original = answering.read_beside
+    original = SideBySide.read
 
-    def counted(stream, memories, store, texts):
+    def counted(side_by_side, memories, texts):
         if max(map(len, texts)) == 1:
             sizes.append(len(memories))
-        return original(stream, memories, store, texts)
+        return original(side_by_side, memories, texts)
 
-    monkeypatch.setattr(answering, "read_beside", counted)
+    monkeypatch.setattr(SideBySide, "read", counted)
     return sizes
 
 
@@ -80,9 +80,10 @@ def test_texts_side_by_side_give_the_hidden_states_of_each_alone(load, family, l
             alone.append(stream._answering.read(stream.memory, text)[-1])
             after.append(stream._answering.read(stream.memory, text[:1])[-1])
     memories = [stream.memory for stream in streams]
-    together = beside.read_beside(streams[0], memories, store, texts)
+    side_by_side = SideBySide(streams[0], store)
+    together = side_by_side.read(memories, texts)
     assert largest_error(together, torch.stack(alone)) < TOLERANCE
-    together = beside.read_beside(streams[0], memories, store, [text[:1] for text in texts])
+    together = side_by_side.read(memories, [text[:1] for text in texts])
     assert largest_error(together, torch.stack(after)) < TOLERANCE
     assert len({memory.num_tokens for memory in memories}) > 1, "ragged lengths are the point"
 
@@ -154,7 +155,7 @@ def test_an_error_leaves_every_memory_as_it_was(base, monkeypatch):
         raise RuntimeError("no step today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(answering, "read_beside", fail)
+        patch.setattr(SideBySide, "read", fail)
         with pytest.raises(RuntimeError, match="no step today"):
             answer_together(streams, QUESTIONS, 12)
     for stream, held in zip(streams, before, strict=True):

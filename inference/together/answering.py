@@ -20,7 +20,7 @@ from hermes.store.shared_store import SharedStore
 from inference.abstract_hermes import AbstractHermes
 from inference.answers.answering import check_max_new_tokens
 from inference.answers.prompts import as_request
-from inference.together.beside import is_in, read_beside
+from inference.together.beside import SideBySide, is_in
 from inference.together.choice import Choices
 
 
@@ -120,9 +120,9 @@ def _with_question(
 
 def _speak(speakers: Sequence[_Speaker], store: SharedStore, choose: Choices) -> None:
     """Step by step until every answer has ended."""
-    active = list(speakers)
+    active, side_by_side = list(speakers), SideBySide(speakers[0].stream, store)
     while active:
-        active, hidden = _read(active, store)
+        active, hidden = _read(active, store, side_by_side)
         head = active[0].stream.model.lm_head
         logits = head(hidden.to(head.weight.device))
         for speaker, token in zip(active, choose([s.number for s in active], logits), strict=True):
@@ -130,7 +130,9 @@ def _speak(speakers: Sequence[_Speaker], store: SharedStore, choose: Choices) ->
         active = [speaker for speaker in active if not speaker.has_ended]
 
 
-def _read(speakers: Sequence[_Speaker], store: SharedStore) -> tuple[list[_Speaker], Tensor]:
+def _read(
+    speakers: Sequence[_Speaker], store: SharedStore, side_by_side: SideBySide
+) -> tuple[list[_Speaker], Tensor]:
     """What is unread, and the (s, e) last hidden states; speakers in the order of these."""
     for speaker in speakers:
         speaker.stream.memory.reserve(len(speaker.unread))
@@ -139,6 +141,5 @@ def _read(speakers: Sequence[_Speaker], store: SharedStore) -> tuple[list[_Speak
     hidden = [each.stream._answering.read(each.stream.memory, each.unread) for each in alone]
     if beside:
         memories = [speaker.stream.memory for speaker in beside]
-        texts = [speaker.unread for speaker in beside]
-        hidden.append(read_beside(beside[0].stream, memories, store, texts))
+        hidden.append(side_by_side.read(memories, [speaker.unread for speaker in beside]))
     return alone + beside, torch.cat(hidden)

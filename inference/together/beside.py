@@ -22,32 +22,45 @@ def is_in(store: SharedStore, memory: StreamMemory) -> bool:
     return all(stack.place is not None and stack.place.store is store for stack in memory.stacks)
 
 
-@torch.no_grad()
-def read_beside(
-    stream: AbstractHermes,
-    memories: Sequence[StreamMemory],
-    store: SharedStore,
-    texts: Sequence[Tensor],
-) -> Tensor:
-    """Read a text into each memory. Neither its un-rotated keys nor where its tokens stand are
-    noted: it can only be rolled back.
+class SideBySide:
+    """Reads text after text. Neither un-rotated keys nor where tokens stand are noted: what is read
+    can only be rolled back."""
 
-    Args:
-        stream: whose weights are used.
-        memories: s of the store, all with room for their text.
-        texts: ids for each, of any lengths above 0.
+    def __init__(self, stream: AbstractHermes, store: SharedStore) -> None:
+        """`stream`: whose weights are used."""
+        self._stream, self._store = stream, store
+        self._span: SharedSpan | None = None
 
-    Returns:
-        (s, e) normalised hidden states of the last tokens.
-    """
-    for memory in memories:
-        memory.refresh()
-    lengths = tuple(map(len, texts))
-    span = SharedSpan(memories, store, lengths, stream.text_config.num_attention_heads)
-    hidden = _read(stream, stream.embed(torch.cat(list(texts))), span)
-    for memory, length in zip(memories, lengths, strict=True):
-        memory.advance(length)
-    return hidden
+    @torch.no_grad()
+    def read(self, memories: Sequence[StreamMemory], texts: Sequence[Tensor]) -> Tensor:
+        """Read a text into each memory.
+
+        Args:
+            memories: s of the store, all with room for their text; nothing else has been read into
+                them since the last call.
+            texts: ids for each, of any lengths above 0.
+
+        Returns:
+            (s, e) normalised hidden states of the last tokens.
+        """
+        lengths = tuple(map(len, texts))
+        span = self._moved(memories, lengths)
+        hidden = _read(self._stream, self._stream.embed(torch.cat(list(texts))), span)
+        for memory, length in zip(memories, lengths, strict=True):
+            memory.advance(length)
+        self._span = span
+        return hidden
+
+    def _moved(self, memories: Sequence[StreamMemory], lengths: tuple[int, ...]) -> SharedSpan:
+        """On from the last text where all go on by a token."""
+        span = self._span
+        if span is not None and span.memories == memories and set(lengths) == {1}:
+            span.move()
+            return span
+        for memory in memories:
+            memory.refresh()
+        num_heads = self._stream.text_config.num_attention_heads
+        return SharedSpan(memories, self._store, lengths, num_heads)
 
 
 def _read(stream: AbstractHermes, hidden: Tensor, span: SharedSpan) -> Tensor:

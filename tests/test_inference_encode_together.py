@@ -61,9 +61,18 @@ def _assert_alike(stream, alone):
     stream.memory.check_integrity(stream.max_positions)
 
 
+UNLIKE = [{"reindex": "eager"}, {"budget_weights": (0.5, 1.0, 2.0)}, {"probe": "exact"}]
+"""Of three streams under `hermes`."""
+
+
 @pytest.mark.parametrize("policies", [["hermes"] * 3, POLICIES], ids=["hermes", "others"])
 def test_the_same_memory_and_answers_as_alone(base, policies):
     streams, alone = _streams(base, policies), _streams(base, policies)
+    if policies is not POLICIES:
+        streams, alone = (
+            [each.new_stream(**named) for each, named in zip(several, UNLIKE, strict=True)]
+            for several in (streams, alone)
+        )
     compressed = 0
     for chunks, times in _rounds(base):
         encode_together(streams, chunks, times)

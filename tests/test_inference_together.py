@@ -74,17 +74,20 @@ def test_texts_side_by_side_give_the_hidden_states_of_each_alone(load, family, l
     store = streams[0].memory.stacks[0].place.store
     for stream in streams:
         stream.read_text("some words", output="none")
-    alone, after = [], []
+    alone, after, again = [], [], []
     for stream, text in zip(streams, texts, strict=True):
         with stream.memory.scratch():
             alone.append(stream._answering.read(stream.memory, text)[-1])
             after.append(stream._answering.read(stream.memory, text[:1])[-1])
+            again.append(stream._answering.read(stream.memory, text)[-1])
     memories = [stream.memory for stream in streams]
     side_by_side = SideBySide(streams[0], store)
     together = side_by_side.read(memories, texts)
     assert largest_error(together, torch.stack(alone)) < TOLERANCE
     together = side_by_side.read(memories, [text[:1] for text in texts])
     assert largest_error(together, torch.stack(after)) < TOLERANCE
+    together = side_by_side.read([memories[2], memories[0]], [texts[2], texts[0]])
+    assert largest_error(together, torch.stack([again[2], again[0]])) < TOLERANCE
     assert len({memory.num_tokens for memory in memories}) > 1, "ragged lengths are the point"
 
 

@@ -279,15 +279,15 @@ class StreamMemory:
             stack.refresh_layer(index, self._angles)
         return stack.write(index, keys, values, cos, sin)
 
-    def advance(self) -> None:
-        """Count a text token whose keys and values were written to the next slot of every layer,
-        beside those of other streams. It can only be rolled back: where it stands and came from is
-        not noted."""
+    def advance(self, num_new: int = 1) -> None:
+        """Count text tokens whose keys and values were written to the next slots of every layer,
+        beside those of other streams. They can only be rolled back: where they stand and came from
+        is not noted."""
         for stack in self.stacks:
-            stack.num_tokens += 1
+            stack.num_tokens += num_new
             stack.num_rotated = [stack.num_tokens] * len(stack)
-            stack.next_position.add_(1)
-        self._raise_bound(1)
+            stack.next_position.add_(num_new)
+        self._raise_bound(num_new)
 
     def mark(self) -> Mark:
         """The present state, for `rollback`."""

@@ -128,6 +128,11 @@ class AbstractHermes(ReleasedNames, ABC):
     def tokens_per_step(self) -> int | None:
         """Visual tokens per frame (or temporal patch), None where it depends on the frame size."""
 
+    @property
+    def frames_per_step(self) -> int:
+        """Frames that share their visual tokens."""
+        return self.processor.pixels.temporal_patch_size
+
     def adopt(self, config: MemoryConfig) -> None:
         """Begin a new stream under this configuration.
 
@@ -287,8 +292,22 @@ class AbstractHermes(ReleasedNames, ABC):
         """
         if frames is None or len(frames) == 0:
             return
+        frames = to_frames(frames)
+        times_seconds, seen = self.prepare_chunk(frames, times_seconds, seen)
+        with self.naming_remedies(f"watching {len(frames)} frames"):
+            chunk = self.kept.receive(frames, times_seconds, seen)
+        self.count_chunk(chunk, times_seconds)
+
+    def prepare_chunk(
+        self,
+        frames: Tensor,
+        times_seconds: Sequence[float] | Tensor | None,
+        seen: VisualChunk | None,
+    ) -> tuple[Sequence[float] | Tensor, VisualChunk | None]:
+        """What comes before a chunk is read: buffers, the prompt before the first frame, room that
+        was forgotten. The times of the frames, and their features if they were needed."""
         self._answering.refuse_interruption()
-        frames, first = to_frames(frames), self.total_processed_frames
+        first = self.total_processed_frames
         with self.naming_remedies(f"watching {len(frames)} frames"):
             if not first and not self._largest_chunk and self.tokens_per_step() is None:
                 seen = seen or self.encode_features(frames)
@@ -302,10 +321,13 @@ class AbstractHermes(ReleasedNames, ABC):
             numbers = torch.arange(first, first + len(frames), dtype=torch.float64)
             nominal = numbers / self.sample_fps  # fp32 loses 1/30 s after three days
             times_seconds = self._delay_seconds + nominal
-        with self.naming_remedies(f"watching {len(frames)} frames"):
-            chunk = self.kept.receive(frames, times_seconds, seen)
-        self.last_encoded_frames = len(frames)
-        self.total_processed_frames += len(frames)
+        return times_seconds, seen
+
+    def count_chunk(self, chunk: VisualChunk, times_seconds: Sequence[float] | Tensor) -> None:
+        """What comes after a chunk was read."""
+        first, count = self.total_processed_frames, len(times_seconds)
+        self.last_encoded_frames = count
+        self.total_processed_frames += count
         last_number = self.total_processed_frames - 1
         self._delay_seconds = float(times_seconds[-1]) - last_number / self.sample_fps
         self._tokens_per_frame = chunk.tokens_per_frame

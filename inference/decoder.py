@@ -10,7 +10,7 @@ width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,6 +25,17 @@ from inference.layers.plain_layer import PlainLayer
 
 Output = Literal["none", "last", "all"]
 """Which rows of the last hidden state are wanted; the last layer computes no others."""
+
+
+class Passage(NamedTuple):
+    """What is to be read into a memory; as the arguments of `StreamDecoder.forward`."""
+
+    memory: StreamMemory
+    embeddings: Tensor
+    placement: Placement
+    provenance: Provenance | None = None
+    observer: Observer | None = None
+    added: Sequence[Tensor] = ()
 
 
 class StreamDecoder:
@@ -111,9 +122,31 @@ class StreamDecoder:
         observer: Observer | None,
         recall: Recall | None,
     ) -> Tensor:
-        scaling = self.scaling(index)
         hidden = hidden.to(memory.place_of(index)[0].device)
-        queries, new_keys, new_values = self.project(index, hidden)
+        states = self.project(index, hidden)
+        attended = self.attend(index, states, memory, angles, rows, observer, recall)
+        if attended is None:
+            return hidden
+        return self.after_attention(index, hidden[-attended.shape[1] :], attended)
+
+    def attend(
+        self,
+        index: int,
+        states: tuple[Tensor, Tensor, Tensor],
+        memory: StreamMemory,
+        angles: LayerAngles,
+        rows: Output = "all",
+        observer: Observer | None = None,
+        recall: Recall | None = None,
+    ) -> Tensor | None:
+        """Write what `project` gave into an open memory and attend over all of it: (h, rows, d).
+
+        Args:
+            angles: what `StreamMemory.append` yielded.
+            rows: "last" attends for the last token only, "none" for none and gives None.
+        """
+        queries, new_keys, new_values = states
+        scaling = self.scaling(index)
         if recall:
             recall(index, queries)
         cos, sin = angles(index)
@@ -121,11 +154,10 @@ class StreamDecoder:
         if observer:
             observer(index, rotate(queries, cos, sin), keys, scaling)
         if rows == "none":
-            return hidden
+            return None
         if rows == "last":
-            queries, hidden, cos, sin = queries[:, -1:], hidden[-1:], cos[-1:], sin[-1:]
-        attended = self.kernel(rotate(queries, cos, sin), keys, values, scaling)
-        return self.after_attention(index, hidden, attended)
+            queries, cos, sin = queries[:, -1:], cos[-1:], sin[-1:]
+        return self.kernel(rotate(queries, cos, sin), keys, values, scaling)
 
     def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:
         """The rest of a layer: (q, e) hidden states and their (h, q, d) attention -> (q, e)."""

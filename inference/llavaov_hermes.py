@@ -26,6 +26,7 @@ class LlavaOneVisionHermes(AbstractHermes):
         "released": {"working_recency_weight": (1.0, 0.1), "working_decay": (20.0, 0.5)}
     }
     default_sample_fps = 0.5
+    frames_per_step = 1
     init_prompt = "<|im_start|>system \nYou are a helpful assistant.<|im_end|><|im_start|>user "
 
     def position_rule(self) -> Positions1D:

@@ -90,7 +90,7 @@ def _measured(
     streams = {}
     if options.streams and "ours" in kinds:
         given = seen if options.without_vision else None
-        streams = measure_streams(kinds["ours"], engine, options.streams, settings, given)
+        streams = measure_streams(engine, options.streams, settings, given)
     return {
         **_about(engine, options),
         "settings": asdict(settings),

@@ -79,6 +79,13 @@ def test_the_policy_of_the_docs_is_a_policy(base, monkeypatch):
     assert (frames[:, -1] >= 22).all() and (frames[:, 6] >= 20).all()
 
 
+def test_the_streams_of_the_docs_answer(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (DOCS / "concepts.md").read_text(), re.S)
+    exec(compile(code, "streams.py", "exec"), {"videos": [random_frames(20), random_frames(9)]})
+    answers = eval(capsys.readouterr().out)
+    assert len(answers) == 2 and all(isinstance(answer, str) for answer in answers)
+
+
 def _in_this_process(tasks: list[WorkerTask], *_: object) -> list[str]:
     """Workers that know what the test has registered."""
     for task in tasks:

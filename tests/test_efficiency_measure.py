@@ -209,12 +209,12 @@ def test_streams_do_not_share_a_memory(load, monkeypatch):
     engine = open_stream(load("llava"), kv_size=24)
     memories, advance = set(), streams.advance
 
-    def noted(paths, frames):
-        memories.add(frozenset(id(path.engine.memory) for path in paths))
-        advance(paths, frames)
+    def noted(several, *given):
+        memories.add(frozenset(id(stream.memory) for stream in several))
+        advance(several, *given)
 
     monkeypatch.setattr(streams, "advance", noted)
-    found = measure_streams(EnginePath, engine, (1, 3), SETTINGS)
+    found = measure_streams(engine, (1, 3), SETTINGS)
     assert {len(each) for each in memories} == {1, 3}
     assert found["3"]["memory_bytes"] == 3 * found["1"]["memory_bytes"]
     assert found["1"]["tokens_per_second"] == pytest.approx(3 * found["1"]["answers_per_second"])

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import hermes
 from hermes import ContextLimitError
-from inference import Answer, FrameError, Stream, ask_together
+from inference import Answer, FrameError, Stream, ask_together, watch_together
 from inference.answers.multiple_choice import format_mcqa_prompt
 from inference.answers.prompts import Turn
 from inference.face import stream as stream_file
@@ -366,6 +366,41 @@ def test_questions_to_several_streams(stream):
         ask_together([*streams, stream.new_stream()], ["?"] * 3)
     with pytest.raises(ValueError, match="options for 1 of 2 questions"):
         ask_together(streams, ["?", "?"], [OPTIONS])
+
+
+def test_sources_watched_together(stream):
+    """Arrays, generators and times; sources of different lengths."""
+    streams, alone = stream.new_streams(3), stream.new_streams(3)
+    times = [0.25 * number for number in range(18)]
+
+    def sources():
+        return [FRAMES[:18], (frame for frame in FRAMES[:5]), FRAMES[6:9]]
+
+    assert watch_together(streams, sources(), [times, None, None]) == [18, 5, 3]
+    for one, source, own in zip(alone, sources(), [times, None, None], strict=True):
+        one.watch(source, times_seconds=own)
+    for ours, theirs in zip(streams, alone, strict=True):
+        assert ours.ask("?", max_new_tokens=6) == theirs.ask("?", max_new_tokens=6)
+        assert (ours.num_tokens, ours.end_seconds) == (theirs.num_tokens, theirs.end_seconds)
+    with pytest.raises(ValueError, match="2 sources for 3 streams"):
+        watch_together(streams, sources()[:2])
+    with pytest.raises(TypeError) as caught:
+        watch_together(streams, [FRAMES, FRAMES, 5])
+    assert caught.value.__notes__ == ["of stream 2"] and streams[0].num_frames == 18
+
+
+def test_a_source_that_fails_among_others(stream):
+    """What came before it is watched, by it and by the others."""
+    streams, size = stream.new_streams(2), stream.engine.config.chunk_frames
+
+    def failing():
+        yield from FRAMES[: size + 1]
+        raise OSError("the camera is gone")
+
+    with pytest.raises(OSError, match="camera is gone") as caught:
+        watch_together(streams, [FRAMES[: 3 * size], failing()])
+    assert caught.value.__notes__ == ["of stream 1"]
+    assert [one.num_frames for one in streams] == [min(3 * size, len(FRAMES)), size + 1]
 
 
 def test_an_answer_to_a_stream_that_was_cleared_meanwhile(stream):

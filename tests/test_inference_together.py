@@ -9,9 +9,10 @@ from tiny import TOLERANCE, assert_same, contents, largest_error, open_stream, r
 
 from hermes import POLICIES
 from hermes.store.shared_store import SharedStore
-from inference import answer_together
-from inference.answers import together
+from inference import NonFiniteLogitsError, answer_together
 from inference.answers.sampler import Sampler
+from inference.together.beside import SideBySide
+from inference.together.choice import Choices
 
 ROOM = {"llava": -20, "qwen": 12}
 """Tokens left for text, so that the longest question fits and its answer does not."""
@@ -38,13 +39,14 @@ def _alone(base, policy, **settings):
 def steps(monkeypatch):
     """Streams in each batch."""
     sizes = []
-    original = together.step_together
+    original = SideBySide.read
 
-    def counted(stream, memories, store, tokens):
-        sizes.append(len(memories))
-        return original(stream, memories, store, tokens)
+    def counted(side_by_side, memories, texts):
+        if max(map(len, texts)) == 1:
+            sizes.append(len(memories))
+        return original(side_by_side, memories, texts)
 
-    monkeypatch.setattr(together, "step_together", counted)
+    monkeypatch.setattr(SideBySide, "read", counted)
     return sizes
 
 
@@ -62,43 +64,71 @@ def test_the_same_answers_as_alone(base, policy, steps):
     assert bool(steps) == (kind.reprefills or not kind.works_at_question_time)
 
 
-def test_a_step_gives_the_hidden_states_of_a_step_alone(base):
-    streams = open_stream(base, kv_size=200).new_streams(3)
+@pytest.mark.parametrize("lengths", [(1, 1, 1), (3, 9, 1)], ids=["token", "ragged"])
+@pytest.mark.parametrize("family", ["llava", "qwen", "qwen3"])
+def test_texts_side_by_side_give_the_hidden_states_of_each_alone(load, family, lengths):
+    streams = open_stream(load(family), kv_size=200).new_streams(3)
     for index, stream in enumerate(streams):
         watch(stream, random_frames(8 + 6 * index, seed=index))
-    tokens = torch.tensor([5, 9, 5])
+    texts = [torch.arange(5, 5 + length) for length in lengths]
     store = streams[0].memory.stacks[0].place.store
     for stream in streams:
         stream.read_text("some words", output="none")
-    with torch.no_grad():
-        alone = []
-        for stream, token in zip(streams, tokens, strict=True):
-            with stream.memory.scratch():
-                alone.append(stream._answering.read(stream.memory, token[None])[-1])
-        memories = [stream.memory for stream in streams]
-        beside = together.step_together(streams[0], memories, store, tokens)
-    assert largest_error(beside, torch.stack(alone)) < TOLERANCE
+    alone, after, again = [], [], []
+    for stream, text in zip(streams, texts, strict=True):
+        with stream.memory.scratch():
+            alone.append(stream._answering.read(stream.memory, text)[-1])
+            after.append(stream._answering.read(stream.memory, text[:1])[-1])
+            again.append(stream._answering.read(stream.memory, text)[-1])
+    memories = [stream.memory for stream in streams]
+    side_by_side = SideBySide(streams[0], store)
+    together = side_by_side.read(memories, texts)
+    assert largest_error(together, torch.stack(alone)) < TOLERANCE
+    together = side_by_side.read(memories, [text[:1] for text in texts])
+    assert largest_error(together, torch.stack(after)) < TOLERANCE
+    together = side_by_side.read([memories[2], memories[0]], [texts[2], texts[0]])
+    assert largest_error(together, torch.stack([again[2], again[0]])) < TOLERANCE
     assert len({memory.num_tokens for memory in memories}) > 1, "ragged lengths are the point"
+
+
+@pytest.mark.parametrize("penalty", [1.1, 1, 0.7])
+def test_choices_in_a_batch_are_those_of_a_sampler_each(penalty):
+    """Streams leave one after another."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 1 + 0.05 * torch.randn(6, 3, 5, generator=generator)  # what was said decides
+    batch, alone = Choices(3, 0, penalty, None), [Sampler(0, penalty) for _ in range(3)]
+    for number, rows in enumerate(logits):
+        here = [0, 1, 2] if number < 2 else [0, 2] if number < 4 else [2, 0]
+        expected = [alone[one](rows[one]) for one in here]
+        assert batch(here, rows[here]) == expected
+
+
+def test_logits_that_are_not_finite_are_named():
+    with pytest.raises(NonFiniteLogitsError, match="stream 2"):
+        Choices(3, 0, 1.1, None)([0, 2], torch.tensor([[0.0, 1.0], [0.0, torch.inf]]))
+
+
+def test_draws_with_a_seed_are_those_of_each_alone(base):
+    streams, drawn = _several(base, "recent"), {"temperature": 0.8, "seed": 3}
+    alone = _several(base, "recent")
+    expected = [one.question_answering("?", 5, **drawn) for one in alone]
+    assert answer_together(streams, ["?"] * 3, 5, **drawn) == expected
 
 
 def test_streams_stop_at_their_own_time(base, steps, monkeypatch):
     """The second one ends at its first token, the third at its third."""
     streams = _several(base, "recent")
     stop = next(iter(streams[0].processor.stop_ids))
-    turns = {id(stream): 0 for stream in streams}
-    original = Sampler.__call__
+    ends = iter([{1}, {}, {2}, {}, {}, {}])
 
-    def scripted(self, logits):
-        original(self, logits)
-        scripted.calls += 1
-        return stop if scripted.calls in (2, 3 + 2 + 2) else 7
+    def scripted(self, numbers, logits):
+        ending = next(ends)
+        return [stop if number in ending else 7 for number in numbers]
 
-    scripted.calls = 0
-    monkeypatch.setattr(Sampler, "__call__", scripted)
+    monkeypatch.setattr(Choices, "__call__", scripted)
     answers = answer_together(streams, QUESTIONS, 6)
     assert steps == [2, 2, 1, 1, 1] and answers[1] == ""
     assert len(answers[0]) > len(answers[2])
-    assert len(turns) == 3
 
 
 def test_budgets_per_band_and_two_devices(base):
@@ -128,7 +158,7 @@ def test_an_error_leaves_every_memory_as_it_was(base, monkeypatch):
         raise RuntimeError("no step today")
 
     with monkeypatch.context() as patch:
-        patch.setattr(together, "step_together", fail)
+        patch.setattr(SideBySide, "read", fail)
         with pytest.raises(RuntimeError, match="no step today"):
             answer_together(streams, QUESTIONS, 12)
     for stream, held in zip(streams, before, strict=True):

@@ -68,6 +68,11 @@ class KeptFrames(Kept):
         self.vision_seconds = (0.0, 0.0)
 
     @property
+    def wants_features(self) -> bool:
+        """Without features that are kept, the first ones only, which tell their size."""
+        return self._size is None or self.policy.options.cache_features
+
+    @property
     def num_bytes(self) -> int:
         """Of the retained frames or features."""
         own = sum(step.content.numel() * step.content.element_size() for step in self._steps)
@@ -82,7 +87,7 @@ class KeptFrames(Kept):
         """Retain what the policy wants; like a chunk that was read."""
         chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
         self._refuse_other_pixels(frame_size)
-        if chunk is None or self.policy.options.cache_features:
+        if chunk is None or self.wants_features:
             chunk = seen or self._stream.encode_features(frames)
         origin = chunk.provenance(self._stream.total_processed_frames, len(frames), times)
         moments = chunk.moments(len(frames), times)

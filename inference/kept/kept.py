@@ -33,6 +33,11 @@ class Kept(ABC):
         """What to do at the model's position limit; None where the error says it itself."""
 
     @property
+    @abstractmethod
+    def wants_features(self) -> bool:
+        """Whether the next frames will pass the vision tower when they are received."""
+
+    @property
     def num_bytes(self) -> int:
         """Bytes on the model's devices, beside the memory."""
         return self.policy.device_bytes

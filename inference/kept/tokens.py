@@ -11,6 +11,7 @@ from hermes import StreamMemory, ensure_positions
 from hermes.policies import Recall
 from hermes.policy_parts.state import PolicyState
 from hermes.store.provenance import NO_PATCH
+from inference.decoder import Passage
 from inference.errors import FrameError, position_advice
 from inference.kept.kept import Kept
 from inference.vision.visual_chunk import VisualChunk
@@ -19,6 +20,7 @@ from inference.vision.visual_chunk import VisualChunk
 class KeptTokens(Kept):
     """The memory itself."""
 
+    wants_features = True
     _warned = False
 
     @property
@@ -30,6 +32,17 @@ class KeptTokens(Kept):
         self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None = None
     ) -> VisualChunk:
         """Read them as one chunk."""
+        chunk, passage = self.open(frames, times, seen)
+        self._stream.decoder.forward(
+            *passage[:4], output="none", observer=passage.observer, added=passage.added
+        )
+        self.close()
+        return chunk
+
+    def open(
+        self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None
+    ) -> tuple[VisualChunk, Passage]:
+        """What is read of them, checked as `receive` says, the memory being ready for it."""
         stream, memory = self._stream, self._stream.memory
         chunk = seen or stream.see(frames)
         known = memory.ledger.frames
@@ -37,18 +50,19 @@ class KeptTokens(Kept):
         chunk = stream.with_text(chunk, chunk.moments(len(frames), times))
         self._check_budget(chunk, len(frames))
         ensure_positions(memory, stream.rule, stream.max_positions, chunk.placement.advance)
-        stream.decoder.forward(
+        return chunk, Passage(
             memory,
             chunk.features,
             chunk.placement,
             chunk.provenance(stream.total_processed_frames, len(frames), times),
-            output="none",
-            observer=self.policy.observer(memory, chunk.placement.num_tokens),
-            added=chunk.added,
+            self.policy.observer(memory, chunk.placement.num_tokens),
+            chunk.added,
         )
+
+    def close(self) -> None:
+        """After the passage has been read."""
         if self.policy.evicts:
-            memory.text_first()
-        return chunk
+            self._stream.memory.text_first()
 
     def prepare(self) -> tuple[StreamMemory, Recall | None]:
         """What the policy recalls."""

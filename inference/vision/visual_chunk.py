@@ -74,6 +74,18 @@ class VisualChunk:
         placement = self.place(len(depths) // self.tokens_per_step)
         return replace(self, features=features, added=tuple(added), placement=placement)
 
+    def steps(self, first: int, count: int) -> VisualChunk:
+        """A chunk of some of its steps, which has no text yet; views."""
+        rows = slice(first * self.tokens_per_step, (first + count) * self.tokens_per_step)
+        share = count * self.tokens_per_step / len(self.features)
+        return replace(
+            self,
+            features=self.features[rows],
+            added=tuple(features[rows] for features in self.added),
+            placement=self.place(count),
+            vision_seconds=self.vision_seconds * share,
+        )
+
     def moments(self, num_frames: int, times: Sequence[float] | Tensor) -> list[float]:
         """(s,) seconds in the middle between the first and the last frame of each step.
 

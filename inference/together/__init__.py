@@ -1,0 +1,1 @@
+"""Several streams over one set of weights: their chunks, questions and answers in one batch."""

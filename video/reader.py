@@ -131,17 +131,22 @@ def open_video(
     backend: str = "pyav",
     chunk_frames: int = 16,
     stop_index: int | None = None,
+    decode_workers: int | None = None,
 ) -> VideoStream:
     """Open a video file, a folder of images or a .npy array; use it in a `with` statement.
 
     `sampling`: "timestamps" (sampled frame i is the frame on screen at i / sample_fps) or
     "released" (the rule of the authors' code). `folder_fps`: frame rate of a folder of images.
     `clip`: (start, end) in seconds. `backend`: what reads video files, "pyav" or "decord".
-    `stop_index`: nothing is decoded beyond this sampled frame. Raises VideoError, here for what
-    can be seen at once, in `take` for what is met on the way.
+    `stop_index`: nothing is decoded beyond this sampled frame. `decode_workers`: pieces of a video
+    file that are decoded at a time, whatever the number the same frames; default: one per core
+    that can be used, at most 4. Raises VideoError, here for what can be seen at once, in `take` for
+    what is met on the way.
     """
     if chunk_frames < 1:
         raise VideoError(f"{path}: chunk_frames must be at least 1, got {chunk_frames}")
     clip = None if clip is None else tuple(clip)  # type: ignore[assignment]
-    request = FrameRequest(Path(path), sample_fps, sampling, folder_fps, clip, stop_index)
+    request = FrameRequest(
+        Path(path), sample_fps, sampling, folder_fps, clip, stop_index, decode_workers
+    )
     return VideoStream(request, backend, chunk_frames)

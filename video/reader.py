@@ -64,10 +64,7 @@ class VideoStream:
         """
         if self._closed:
             raise VideoError(f"{self._request.path}: the video has been closed")
-        while stop_index is None or self.next_index < stop_index:
-            wanted = self._chunk_frames
-            if stop_index is not None:
-                wanted = min(wanted, stop_index - self.next_index)
+        while (wanted := self._num_wanted(stop_index)) > 0:
             num_frames = self._decoder.wait_for(wanted)
             if num_frames == 0:
                 return
@@ -76,6 +73,11 @@ class VideoStream:
             self._decoder.release(num_frames)
             yield chunk
             del chunk  # or two chunks would be alive while the next one is waited for
+
+    def is_ready(self, stop_index: int | None = None) -> bool:
+        """Whether `take(stop_index)` has another chunk, and does not wait for it."""
+        wanted = self._num_wanted(stop_index)
+        return wanted > 0 and self._decoder.is_ready(wanted)
 
     @property
     def exhausted(self) -> bool:
@@ -100,6 +102,12 @@ class VideoStream:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _num_wanted(self, stop_index: int | None) -> int:
+        """Frames of the next chunk of `take(stop_index)`; not above 0 if there is none."""
+        if stop_index is None:
+            return self._chunk_frames
+        return min(self._chunk_frames, stop_index - self.next_index)
 
     def _assemble(self, num_frames: int) -> FrameChunk:
         first, self.num_corrupt_frames = self._decoder.take()

@@ -26,12 +26,17 @@ class KeptTokens(Kept):
         """Nothing that is done already."""
         return position_advice(self.policy.evicts)
 
+    def look(self, frames: Tensor) -> VisualChunk:
+        """Their features."""
+        chunk: VisualChunk = self._stream.see(frames)
+        return chunk
+
     def receive(
         self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None = None
     ) -> VisualChunk:
         """Read them as one chunk."""
         stream, memory = self._stream, self._stream.memory
-        chunk = seen or stream.see(frames)
+        chunk = seen or self.look(frames)
         known = memory.ledger.frames
         self._refuse_other_size(chunk.size, known[-1].size if known else None)
         chunk = stream.with_text(chunk, chunk.moments(len(frames), times))

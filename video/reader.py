@@ -145,7 +145,8 @@ def open_video(
 
     `sampling`: "timestamps" (sampled frame i is the frame on screen at i / sample_fps) or
     "released" (the rule of the authors' code). `folder_fps`: frame rate of a folder of images.
-    `clip`: (start, end) in seconds. `backend`: what reads video files, "pyav" or "decord".
+    `clip`: (start, end) in seconds. `backend`: what reads video files, "pyav", "decord",
+    "torchcodec", "torchcodec-cuda" (NVDEC).
     `stop_index`: nothing is decoded beyond this sampled frame. `decode_workers`: pieces of a video
     file that are decoded at a time, whatever the number the same frames; default: one per core
     that can be used, at most 4. Raises VideoError, here for what can be seen at once, in `take` for

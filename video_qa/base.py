@@ -88,6 +88,7 @@ class BaseVQA(ABC):
             backend=self.settings.video_backend,
             chunk_frames=self.settings.chunk_frames,
             stop_index=last_stop_index(video, self.settings.sample_fps),
+            decode_workers=self.settings.decode_workers,
         )
 
     def analyze_a_video(

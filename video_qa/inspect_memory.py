@@ -70,6 +70,7 @@ def inspect(video: Path, settings: RunSettings, arguments: argparse.Namespace) -
         sampling=settings.sampling,
         backend=settings.video_backend,
         chunk_frames=settings.chunk_frames,
+        decode_workers=settings.decode_workers,
     ) as stream:
         engine = load_engine(settings, arguments.device)
         ahead = engine.lookahead.over(*watched(stream, None), engine.encode_features)

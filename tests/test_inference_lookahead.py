@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from pretended_device import pretended_devices
-from pretended_stream import CHUNK_FRAMES, stream_on_pretended
+from pretended_stream import CHUNK_FRAMES, kv_size_of, stream_on_pretended
 from pretended_streams import PretendedStream, StreamRace, Streams
 from tiny import ask, assert_same, contents, open_stream, random_frames
 
@@ -21,7 +21,7 @@ from inference.face.stream import Stream
 from inference.vision.frames import _per_channel
 from inference.vision.lookahead import Lookahead, StreamLookahead
 
-NUM_CHUNKS = 5
+NUM_CHUNKS = 4
 KV_SIZE = 16
 
 
@@ -63,13 +63,14 @@ def shown(engine):
 @pytest.fixture
 def expected(base):
     """What a stream on the CPU holds that sees every chunk at its turn."""
-    engine = open_stream(base, kv_size=KV_SIZE)
+    engine = open_stream(base, kv_size=kv_size_of(base))
     for frames in chunks_of(engine):
         engine.encode_video_chunk(frames)
         engine.predict_and_compress()
     return shown(engine)
 
 
+@pytest.mark.parametrize("family", ["llava", "qwen", "qwen3"])
 def test_the_stream_is_the_same_and_nobody_waits(base, expected):
     with two_streams(base) as (engine, traffic):
         assert isinstance(engine.lookahead, StreamLookahead)

@@ -22,11 +22,11 @@ from video.packet_plan import PacketStep
 from video.reader import open_video
 from video.sampling import SamplePlan
 
-NUM_FRAMES = 230
+NUM_FRAMES = 170
 
 
 def write(path, **options):
-    return write_video(path, numbered_frames(NUM_FRAMES), 10, **{"gop": 20, **options})
+    return write_video(path, numbered_frames(NUM_FRAMES), 10, **{"gop": 12, **options})
 
 
 def variable(path):
@@ -37,10 +37,10 @@ def variable(path):
 
 
 def overwritten(path):
-    """Zeros over three packets at second 12."""
+    """Zeros over three packets at second 10."""
     write(path)
     with av.open(str(path)) as container:
-        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size][120:123]
+        packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size][100:103]
     data = bytearray(path.read_bytes())
     for position, size in packets:
         data[position : position + size] = bytes(size)
@@ -58,7 +58,7 @@ def cut_off(path, share=0.6, **options):
 def changing_size(path):
     """Two sizes in one raw stream, which has no stamps either."""
     parts = [
-        write_video(path.with_name(f"{s}.h264"), numbered_frames(90, s, 64)) for s in (128, 256)
+        write_video(path.with_name(f"{s}.h264"), numbered_frames(50, s, 64)) for s in (128, 256)
     ]
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
     return path
@@ -171,13 +171,12 @@ def pieces(monkeypatch):
 @pytest.mark.parametrize("name", WRITERS)
 def test_any_number_of_workers_reads_the_same(videos, pieces, name):
     path, num_pieces = videos(name), 0
-    for sample_fps in (0.5, 3.0, 7.3):
+    for sample_fps, workers in ((0.9, 3), (5.3, 2)):
         expected = read(path, sample_fps, 1)
         assert not pieces
-        for workers in (2, 3):
-            assert_equal(read(path, sample_fps, workers), expected)
-            num_pieces += len(pieces)
-            pieces.clear()
+        assert_equal(read(path, sample_fps, workers), expected)
+        num_pieces += len(pieces)
+        pieces.clear()
     assert (num_pieces > 0) == (name in IN_PIECES), "or the test proves nothing"
 
 
@@ -185,7 +184,7 @@ def test_any_number_of_workers_reads_the_same(videos, pieces, name):
 @pytest.mark.parametrize(
     "options",
     [
-        {"clip": (3.7, 19.0)},
+        {"clip": (3.7, 15.0)},
         {"clip": (6.1, 12.3), "chunk_frames": 1},
         {"clip": (0.0, 100.0), "chunk_frames": 5},
         {"stop_index": 31},
@@ -205,8 +204,8 @@ def test_damage_is_met_one_by_one_from_shortly_before(videos, pieces):
     with suppress(VideoError):
         for frame in source.frames():
             numbers.append(frame_number(frame))
-    assert numbers[:50] == list(range(0, 100, 2))
-    assert len(pieces) == 2 and 0 < source.num_decoded <= 120 - 40
+    assert numbers[:48] == list(range(0, 96, 2))
+    assert len(pieces) >= 2 and 0 < source.num_decoded <= NUM_FRAMES - 36
 
 
 def test_dense_frames_are_left_to_one_decoder(videos, pieces):
@@ -257,7 +256,7 @@ def test_few_frames_are_decoded_ahead(videos, monkeypatch):
         for chunk in video.take():
             handed += len(chunk.frames)
             most = max(most, made - handed)
-    assert handed == 46 and most <= 20 + 2 * 8, "20 under way, a piece held, one handed out"
+    assert handed == 34 and most <= 20 + 2 * 8, "20 under way, a piece held, one handed out"
 
 
 @pytest.mark.parametrize("taken", [0, 1, 20])

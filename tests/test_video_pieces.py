@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
@@ -36,14 +37,15 @@ def variable(path):
     return write(path, stamps=stamps, time_base=Fraction(1, 1000))
 
 
-def overwritten(path):
-    """Zeros over three packets at second 10."""
-    write(path)
+def overwritten(path, share=1.0):
+    """Rubbish over the last part of three packets at second 10; part of one is guessed at."""
+    write(path, b_frames=2 if share == 1 else 0)
     with av.open(str(path)) as container:
         packets = [(p.pos, p.size) for p in container.demux(video=0) if p.size][100:103]
     data = bytearray(path.read_bytes())
     for position, size in packets:
-        data[position : position + size] = bytes(size)
+        length = int(size * share)
+        data[position + size - length : position + size] = bytes([0x55 * (share < 1)] * length)
     path.write_bytes(data)
     return path
 
@@ -99,6 +101,7 @@ IN_PIECES = {
     "transport.ts": write,
     "guesses late.mp4": lambda path: damaged_late(path, "libx264"),
     "overwritten.mp4": overwritten,
+    "guesses.mp4": lambda path: overwritten(path, 0.5),
     "end lost.mp4": lambda path: cut_off(path, **FASTSTART),
     "nearly whole.mp4": lambda path: cut_off(path, 0.97, **FASTSTART),
     "end lost.mkv": cut_off,
@@ -113,7 +116,7 @@ ONE_BY_ONE = {
     "interlaced.mp4": lambda path: write(path, options={"x264-params": "tff=1"}),
     "no stamps of display.avi": write,
     "mpeg4.mp4": lambda path: write(path, codec="mpeg4"),
-    "guesses.avi": lambda path: damaged_late(path, "mpeg4"),
+    "guesses late.avi": lambda path: damaged_late(path, "mpeg4"),
     "two sizes.h264": changing_size,
 }
 WRITERS = IN_PIECES | ONE_BY_ONE
@@ -180,7 +183,7 @@ def test_any_number_of_workers_reads_the_same(videos, pieces, name):
     assert (num_pieces > 0) == (name in IN_PIECES), "or the test proves nothing"
 
 
-@pytest.mark.parametrize("name", ["h264.mp4", "vp9.webm", "overwritten.mp4", "variable.mkv"])
+@pytest.mark.parametrize("name", ["h264.mp4", "vp9.webm", "guesses.mp4", "variable.mkv"])
 @pytest.mark.parametrize(
     "options",
     [
@@ -241,22 +244,22 @@ def test_where_nothing_restarts_it_ends_in_doubt():
 
 def test_few_frames_are_decoded_ahead(videos, monkeypatch):
     """However slow the reader: a window, not the file."""
-    monkeypatch.setattr(pyav_pieces, "MAX_FRAMES_AHEAD", 20)
-    made, handed, most = 0, 0, 0
-    convert = PieceDecoder._decode
+    monkeypatch.setattr(pyav_pieces, "MAX_FRAMES_AHEAD", 1)
+    made, decode = 0, PieceDecoder._decode
 
     def counted(self, piece):
         nonlocal made
-        picked = convert(self, piece)
+        picked = decode(self, piece)
         made += sum(frame is not None for _, frame in picked)
         return picked
 
     monkeypatch.setattr(PieceDecoder, "_decode", counted)
-    with open_video(videos("all key frames.mp4"), 2.0, decode_workers=3, chunk_frames=1) as video:
-        for chunk in video.take():
-            handed += len(chunk.frames)
-            most = max(most, made - handed)
-    assert handed == 34 and most <= 20 + 2 * 8, "20 under way, a piece held, one handed out"
+    with open_video(videos("h264.mp4"), 2.0, decode_workers=3, chunk_frames=1) as video:
+        chunks = video.take()
+        next(chunks)
+        time.sleep(0.3)  # in which all could be decoded; on a slow machine the test sees less
+        assert made <= 3 * 9, "one piece is handed out, two are under way"
+        assert 1 + sum(len(chunk.frames) for chunk in chunks) == 34
 
 
 @pytest.mark.parametrize("taken", [0, 1, 20])

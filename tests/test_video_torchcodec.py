@@ -97,8 +97,14 @@ def uneven(tmp_path_factory):
     return write_video(path, numbered_frames(61), 30, stamps=stamps, time_base=Fraction(1, 1000))
 
 
-@pytest.mark.parametrize("video", ["steady", "uneven"])
-@pytest.mark.parametrize("sample_fps", [0.7, 2.0, 10.0, 29.97])
+@pytest.fixture(scope="module")
+def thirds(tmp_path_factory):
+    """No stamp is a number of nanoseconds."""
+    return write_video(tmp_path_factory.mktemp("thirds") / "v.mp4", numbered_frames(20), 3)
+
+
+@pytest.mark.parametrize("video", ["steady", "uneven", "thirds"])
+@pytest.mark.parametrize("sample_fps", [0.7, 2.0, 3.0, 29.97])
 @pytest.mark.parametrize("options", [{}, {"clip": (1.0, 2.6)}, {"stop_index": 3}], ids=str)
 def test_the_frames_that_pyav_picks(stand_in, request, video, sample_fps, options):
     path = request.getfixturevalue(video)

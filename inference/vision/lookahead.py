@@ -84,9 +84,7 @@ class StreamLookahead(Lookahead):
             with torch.cuda.stream(self._stream):
                 seen = see(frames)
                 return None if seen is None else _Issued(seen, self._stream.record_event())
-        except (
-            Exception
-        ) as error:  # the present chunk comes first; at its turn this one raises anew
+        except Exception as error:  # it costs the present chunk nothing; at its turn it raises anew
             logger.debug("not seen ahead: %s", error)
             return None
 

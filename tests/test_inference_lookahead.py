@@ -14,8 +14,9 @@ import torch
 from pretended_device import pretended_devices
 from pretended_stream import CHUNK_FRAMES, kv_size_of, stream_on_pretended
 from pretended_streams import PretendedStream, StreamRace, Streams
-from tiny import ask, assert_same, contents, open_stream, random_frames
+from tiny import ask, assert_same, contents, largest_error, open_stream, random_frames
 
+from inference import load_model
 from inference.errors import FrameError
 from inference.face.stream import Stream
 from inference.vision.frames import _per_channel
@@ -276,3 +277,18 @@ def test_pretended_streams_see_races_only_where_there_are_any():
             y.view(-1).sum()
         torch.cuda.synchronize()
         y.sum()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("family", ["llava", "qwen", "qwen3"])
+def test_a_gpu_that_exists(checkpoint, family):
+    """Same tokens; the same numbers as far as matrix products on two streams at once promise."""
+    base, _ = load_model(checkpoint(family), kv_size=24, device="cuda", dtype="float32")
+    plain, ahead = (open_stream(base, policy="recent", kv_size=92) for _ in range(2))
+    assert isinstance(ahead.lookahead, StreamLookahead)
+    assert not any(read(plain, chunks_of(plain), lookahead=Lookahead())[0])
+    assert any(read(ahead, chunks_of(ahead))[0])
+    ours, theirs = contents(ahead), contents(plain)
+    for name in ("frame", "patch", "positions"):
+        assert torch.equal(ours[name], theirs[name])
+    assert largest_error(ours["keys"], theirs["keys"]) < 1e-4

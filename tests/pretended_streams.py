@@ -96,8 +96,8 @@ class Streams:
         self._owner: dict[int, PretendedStream] = {}
         self._recorded: set[tuple[int, PretendedStream]] = set()
 
-    def open(self, device: Any = None, priority: int = 0) -> PretendedStream:
-        """As `torch.cuda.Stream(device)`."""
+    def open(self) -> PretendedStream:
+        """As `torch.cuda.Stream()`."""
         self._all.append(PretendedStream(self, f"side {len(self._all)}"))
         return self._all[-1]
 
@@ -147,13 +147,16 @@ class Streams:
             self._written[place] = (stream, stream.clock[stream])
 
     def pretences(self) -> dict[str, Any]:
-        """What stands in for names of `torch.cuda`."""
+        """What stands in for names of `torch.cuda`; classes for classes, as annotations need."""
+        make: dict[str, Callable[..., Any]] = {
+            "Stream": lambda cls, *_, **__: self.open(),
+            "Event": lambda cls, *_, **__: PretendedEvent(self),
+        }
         return {
-            "Stream": self.open,
+            **{name: type(name, (), {"__new__": new}) for name, new in make.items()},
             "stream": self.entered,
             "current_stream": lambda device=None: self.current,
             "default_stream": lambda device=None: self._all[0],
-            "Event": lambda *_, **__: PretendedEvent(self),
         }
 
 

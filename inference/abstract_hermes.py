@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -54,6 +55,7 @@ from inference.kept.tokens import KeptTokens
 from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
 from inference.vision.frames import to_frames
+from inference.vision.lookahead import Lookahead, open_lookahead
 from inference.vision.visual_chunk import VisualChunk
 
 logger = logging.getLogger(__name__)
@@ -270,6 +272,20 @@ class AbstractHermes(ReleasedNames, ABC):
         watch = Stopwatch(self.device)
         chunk = self.see(to_frames(frames))
         return replace(chunk, vision_seconds=watch.seconds())
+
+    @cached_property
+    def lookahead(self) -> Lookahead:
+        """Sees chunks that are at hand already before it is their turn to be read."""
+        return open_lookahead(self.model, self.device)
+
+    def look(self, frames: Any) -> VisualChunk | None:
+        """What `encode_video_chunk` needs as `seen` of these frames, None for nothing; of any
+        stream that keeps what this one keeps. Not timed, where nothing reports it.
+
+        Raises:
+            FrameError: wrong type or shape.
+        """
+        return self.kept.look(to_frames(frames))
 
     def encode_video_chunk(
         self,

@@ -2,6 +2,7 @@
 
     python scripts/bench_decode.py --minutes 60 --sample_fps 0.5 --repeats 5
     python scripts/bench_decode.py --video talk.mp4 --json decode.json
+    python scripts/bench_decode.py --minutes 3 --repeats 3 --readers pyav --workers 1 2
 
 Without --video, twenty seconds of 720p H.264 at 30 frames per second are encoded (textures that
 pan, noise, cuts; x264 "medium", groups of at most 250 pictures with B frames) and repeated without
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import av
@@ -37,9 +39,11 @@ SCENE_SECONDS = 20
 Reader = Callable[[Path, float], Iterator[np.ndarray]]
 
 
-def read_here(path: Path, sample_fps: float) -> Iterator[np.ndarray]:
+def read_here(
+    path: Path, sample_fps: float, decode_workers: int | None = None
+) -> Iterator[np.ndarray]:
     """The reader of this project, background thread and chunks of 16 included."""
-    with open_video(path, sample_fps) as video:
+    with open_video(path, sample_fps, decode_workers=decode_workers) as video:
         for chunk in video.take():
             yield from chunk.frames
 
@@ -64,6 +68,15 @@ READERS: dict[str, Reader] = {
     "decord": read_decord,
     "decord-released": read_decord_as_released,
 }
+
+
+def readers(names: list[str], workers: list[int]) -> dict[str, Reader]:
+    """Those of these names; that of this project once for every number of workers."""
+    chosen = {name: READERS[name] for name in names}
+    if workers and chosen.pop("pyav", None):
+        own = {f"pyav-{n}": partial(read_here, decode_workers=n) for n in workers}
+        chosen = own | chosen
+    return chosen
 
 
 def picture(number: int, backdrop: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -120,14 +133,18 @@ def time_reader(reader: Reader, path: Path, sample_fps: float) -> tuple[float, i
     return time.perf_counter() - start, num_frames, np.array(sums)
 
 
-def measure(path: Path, names: list[str], sample_fps: float, repeats: int) -> list[dict]:
+def measure(path: Path, chosen: dict[str, Reader], sample_fps: float, repeats: int) -> list[dict]:
     """Readers in turn, `repeats` rounds, so that a slow spell of the machine hits all of them."""
+    names = list(chosen)
     seconds: dict[str, list[float]] = {name: [] for name in names}
+    cpu_seconds: dict[str, list[float]] = {name: [] for name in names}
     seen = {}
     for _ in tqdm(range(repeats), desc="rounds", unit="round"):
         for name in names:
-            taken, num_frames, sums = time_reader(READERS[name], path, sample_fps)
+            before = time.process_time()
+            taken, num_frames, sums = time_reader(chosen[name], path, sample_fps)
             seconds[name].append(taken)
+            cpu_seconds[name].append(time.process_time() - before)
             seen[name] = (num_frames, sums.tolist())
     reference = seen[names[0]]
     return [
@@ -136,6 +153,7 @@ def measure(path: Path, names: list[str], sample_fps: float, repeats: int) -> li
             "frames": seen[name][0],
             "p50_seconds": round(float(np.percentile(seconds[name], 50)), 3),
             "p95_seconds": round(float(np.percentile(seconds[name], 95)), 3),
+            "p50_cpu_seconds": round(float(np.percentile(cpu_seconds[name], 50)), 3),
             "all_seconds": [round(value, 3) for value in seconds[name]],
             "same_frames": seen[name] == reference,
         }
@@ -173,11 +191,13 @@ def print_rows(result: dict) -> None:
         f"{video['bit_rate'] // 1000} kbit/s, sampled at {result['sample_fps']:g} fps, "
         f"{result['cores']} cores, {result['repeats']} rounds\n"
     )
-    print("| reader | frames | p50 s | p95 s | same frames |\n|---|---|---|---|---|")
+    print(
+        "| reader | frames | p50 s | p95 s | p50 CPU s | same frames |\n|---|---|---|---|---|---|"
+    )
     for row in result["readers"]:
         print(
             f"| {row['reader']} | {row['frames']} | {row['p50_seconds']} | {row['p95_seconds']} "
-            f"| {'yes' if row['same_frames'] else 'NO'} |"
+            f"| {row['p50_cpu_seconds']} | {'yes' if row['same_frames'] else 'NO'} |"
         )
     print(f"\npeak resident memory of this process: {result['peak_rss_mb']} MB")
 
@@ -194,6 +214,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--readers", nargs="+", choices=READERS, default=list(READERS), help="which to time"
     )
+    parser.add_argument(
+        "--workers", type=int, nargs="+", default=[], help="numbers of decode workers for pyav"
+    )
     parser.add_argument("--json", type=Path, help="file for all figures")
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
@@ -202,7 +225,8 @@ def main(argv: list[str] | None = None) -> int:
             encode_scene(Path(folder) / "scene.mp4")
             repeat(Path(folder) / "scene.mp4", path, args.minutes * 60 // SCENE_SECONDS)
         result = describe(path, args.sample_fps, args.repeats)
-        result["readers"] = measure(path, args.readers, args.sample_fps, args.repeats)
+        chosen = readers(args.readers, args.workers)
+        result["readers"] = measure(path, chosen, args.sample_fps, args.repeats)
     result["peak_rss_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print_rows(result)
     if args.json:

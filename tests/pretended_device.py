@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from pretended_streams import Streams
 from torch import Tensor
 from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.overrides import TorchFunctionMode
@@ -46,11 +47,23 @@ class Traffic:
     tensors, which torch copies without being asked."""
     operators: Counter[str] = field(default_factory=Counter)
     """Operator -> calls on device tensors; views are free and left out."""
+    uploads: Counter[tuple[str, bool]] = field(default_factory=Counter)
+    """(line, whether the host went on at once): from the host, where a copy is asynchronous only
+    if it is non-blocking and the memory is pinned."""
+    streams: Streams = field(init=False)
+    """The order of issue, which `clear` leaves alone."""
+
+    def __post_init__(self) -> None:
+        self.streams = Streams(self._waited)
 
     def clear(self) -> None:
         """Start again at nothing."""
-        for counter in (self.waits, self.copies, self.operators):
+        for counter in (self.waits, self.copies, self.operators, self.uploads):
             counter.clear()
+
+    def _waited(self, kind: str) -> None:
+        self.waits[kind, caller()] += 1
+        self.streams.synchronized()
 
     def num_waits(self) -> int:
         """All waits."""
@@ -83,6 +96,10 @@ class PretendedTensor(Tensor):
     def __init__(self, held: Tensor, device: torch.device) -> None:
         self.held = held
 
+    def record_stream(self, stream: Any) -> None:  # type: ignore[override]
+        """Torch refuses a stream that is not its own."""
+        stream.streams.recorded(self.held, stream)
+
     def __repr__(self) -> str:  # type: ignore[override]
         return f"PretendedTensor({self.held!r}, device={self.device})"
 
@@ -114,23 +131,38 @@ class _Dispatch(TorchDispatchMode):
         if "device" in kwargs:
             kwargs["device"] = HOST
         kwargs.pop("pin_memory", None)
-        return _run(func, args, kwargs, device)
+        return self._launch(func, args, kwargs, device)
 
     def _copy(self, func: Any, tensors: list[Tensor], args: Any, kwargs: Any, target: Any) -> Any:
         """`_to_copy` and `copy_`: the two ways from one device to another."""
         if func is aten.copy_.default:
             here, there = args[0].device, args[1].device
-            count_copy(self.traffic, there, here, bool(len(args) > 2 and args[2]))
-            return _run(func, args, kwargs, here)
+            self._count(args[1], here, bool(len(args) > 2 and args[2]))
+            return self._launch(func, args, kwargs, here)
         here, there = tensors[0].device, target or tensors[0].device
         if "device" in kwargs and kwargs["device"] is not None:
             there = _indexed(torch.device(kwargs["device"]))
             kwargs["device"] = HOST
-        count_copy(self.traffic, here, there, bool(kwargs.pop("non_blocking", False)))
-        result = func(tensors[0].held if here.type == "cuda" else tensors[0], **kwargs)
-        if there.type != "cuda":
-            return result
-        return PretendedTensor(result, there)
+        self._count(tensors[0], there, bool(kwargs.pop("non_blocking", False)))
+        source = tensors[0].held if here.type == "cuda" else tensors[0]
+        result = func(source, **kwargs)
+        read, made = [source] * (here.type == "cuda"), [result] * (there.type == "cuda")
+        self.traffic.streams.launched("copy", read, made, mutates=False)
+        return PretendedTensor(result, there) if made else result
+
+    def _count(self, source: Tensor, there: torch.device, non_blocking: bool) -> None:
+        count_copy(self.traffic, source.device, there, non_blocking)
+        if source.device == HOST and there.type == "cuda":
+            at_once = non_blocking and getattr(source, "pretended_pinned", False)
+            self.traffic.uploads[caller(), at_once] += 1
+
+    def _launch(self, func: Any, args: Any, kwargs: Any, device: torch.device) -> Any:
+        result = _run(func, args, kwargs, device)
+        if not func.is_view:
+            read, made = _held((args, kwargs)), _held(result)
+            name = func.overloadpacket.__name__
+            self.traffic.streams.launched(name, read, made, func._schema.is_mutable)
+        return result
 
     def _common(self, func: Any, tensors: list[Tensor], args: Any) -> torch.device:
         """The one device of all tensors; host scalars may stand in elementwise operators."""
@@ -191,6 +223,8 @@ class _Functions(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         kwargs = dict(kwargs or {})
+        if func is Tensor.pin_memory:
+            return _pinned(args[0])
         if func is Tensor.cuda:
             func, args = Tensor.to, (args[0], *(args[1:] or ("cuda",)))
         if func is Tensor.to:
@@ -205,8 +239,22 @@ class _Functions(TorchFunctionMode):
             return result if device is None else result.to(device)
         special = _SPECIAL.get(func)
         if special and any(isinstance(leaf, PretendedTensor) for leaf in _tensors(args)):
-            return special(self.traffic, func, args, kwargs)
+            result = special(self.traffic, func, args, kwargs)
+            if special in _KERNELS:
+                written = _held(args[:1]) if func is Tensor.__setitem__ else []
+                self.traffic.streams.launched(
+                    func.__name__, _held((args, kwargs)), written or _held(result), bool(written)
+                )
+            return result
         return func(*args, **kwargs)
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """A copy in host memory from which a device reads by itself."""
+    assert tensor.device == HOST, "only host memory is pinned"
+    pinned = tensor.clone()
+    pinned.pretended_pinned = True  # type: ignore[attr-defined]
+    return pinned
 
 
 def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
@@ -286,6 +334,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.__index__: _instead(lambda tensor: int(tensor.item())),
 }
 """Functions that ask the driver for the current device before they reach their operator."""
+_KERNELS = {_item, _attention, _contiguous}
+"""Those of them that do not reach it."""
 
 
 def count_copy(
@@ -351,6 +401,11 @@ def _mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     return tree
 
 
+def _held(tree: Any) -> list[Tensor]:
+    """What the device tensors in nested arguments hold."""
+    return [leaf.held for leaf in _tensors(tree) if isinstance(leaf, PretendedTensor)]
+
+
 def _bare(tree: Any) -> Any:
     return _mapped(tree, PretendedTensor, lambda tensor: tensor.held)
 
@@ -407,7 +462,7 @@ def pretended_devices(count: int = 2) -> Iterator[Traffic]:
     traffic = Traffic()
 
     def synchronize(device: Any = None) -> None:
-        traffic.waits["synchronize", caller()] += 1
+        traffic._waited("synchronize")
 
     pretences: dict[str, Any] = {
         "_lazy_init": lambda: None,
@@ -415,6 +470,7 @@ def pretended_devices(count: int = 2) -> Iterator[Traffic]:
         "device_count": lambda: count,
         "current_device": lambda: 0,
         "synchronize": synchronize,
+        **traffic.streams.pretences(),
     }
     from inference import attention
 

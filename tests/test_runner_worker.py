@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +17,13 @@ from runner_helpers import (
     write_array,
 )
 
-from video_qa.hermes_vqa import main
+from video_qa import base
+from video_qa.hermes_vqa import HermesVQA, main
+from video_qa.questions.annotation_file import load_annotations
+from video_qa.runner import worker
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED
+from video_qa.settings.run_identity import run_identity
+from video_qa.settings.run_settings import RunSettings
 
 RELEASED_COLUMNS = [
     "video_id",
@@ -53,6 +60,27 @@ def test_one_row_per_question_with_what_the_release_wrote_and_more(tmp_path: Pat
     assert list(written.columns) == RELEASED_COLUMNS
     assert written.qa_acc.tolist() == [100.0 * row["correct"] for row in (first, second)]
     assert written.choices[0] == "['red', 'green', 'blue', 'grey']"
+
+
+def test_how_videos_are_decoded_reaches_the_worker_and_is_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Same frames, so the same run: an interrupted one may go on with another number."""
+    anno_path = videos_with(tmp_path, [[choice("now?", 5)]])
+    settings = RunSettings("nano", 8, 1.0, True, decode_workers=3)
+    identity = run_identity(settings, anno_path, "cpu")
+    assert identity == run_identity(replace(settings, decode_workers=None), anno_path, "cpu")
+    stored = {"anno_path": str(anno_path), "dataset": None, "debug": False, "limit": None}
+    config = {"settings": identity, "decode_workers": 3, "video_root": None, **stored}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    arguments = worker._arguments(["--config", str(tmp_path / "config.json")])
+    read = RunSettings.among(vars(arguments))
+    assert read == settings
+    asked_for = {}
+    monkeypatch.setattr(base, "open_video", lambda *_, **options: asked_for.update(options))
+    video = load_annotations(anno_path)[0]
+    HermesVQA(None, read, "id").load_video(video)
+    assert asked_for["decode_workers"] == 3
 
 
 def test_csv_is_quoted_as_released(tmp_path: Path) -> None:

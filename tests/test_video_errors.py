@@ -168,7 +168,7 @@ def test_clip_that_ends_beyond_the_end_is_read_with_a_warning(video, caplog):
     ("options", "message"),
     [
         ({"sampling": "sometimes"}, "unknown sampling 'sometimes'; known: released, timestamps"),
-        ({"backend": "vhs"}, "unknown video backend 'vhs'; known: decord, pyav"),
+        ({"backend": "vhs"}, "unknown video backend 'vhs'; known: decord, pyav, torchcodec"),
     ],
 )
 def test_unknown_names_list_the_known_ones(video, options, message):

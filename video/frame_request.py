@@ -13,7 +13,8 @@ class FrameRequest:
 
     `sample_fps`: sampled frames per second of video. `clip`: (start, end) in seconds of the video,
     None for all of it. `folder_fps`: frame rate of a folder of images. `stop_index`: nothing is
-    decoded beyond this sampled frame (exclusive), None for no limit.
+    decoded beyond this sampled frame (exclusive), None for no limit. `decode_workers`: pieces of a
+    video file that are decoded at a time, None for as many as cores can be used, at most 4.
     """
 
     path: Path
@@ -22,6 +23,7 @@ class FrameRequest:
     folder_fps: float | None = None
     clip: tuple[float, float] | None = None
     stop_index: int | None = None
+    decode_workers: int | None = None
 
     def __post_init__(self) -> None:
         _check_rate("sample_fps", self.sample_fps, self.path)
@@ -31,6 +33,9 @@ class FrameRequest:
             _check_clip(self.clip, self.path)
         if self.stop_index is not None and self.stop_index < 1:
             raise VideoError(f"{self.path}: stop_index must be at least 1, got {self.stop_index}")
+        workers = self.decode_workers
+        if workers is not None and not (type(workers) is int and workers >= 1):
+            raise VideoError(f"{self.path}: decode_workers must be at least 1, got {workers!r}")
 
     @property
     def start_seconds(self) -> float:

@@ -34,12 +34,14 @@ class StampedPacket(Protocol):
 class PacketStep:
     """One packet to decode. `shown`: its frame may be sampled; False: only others may need it.
 
-    `after_gap`: packets before it were dropped, so the decoder must start afresh.
+    `after_gap`: packets before it were dropped, so the decoder must start afresh. `restart`: it
+    refers to nothing before it, nor does anything after it.
     """
 
     packet: StampedPacket
     shown: bool
     after_gap: bool
+    restart: bool = False
 
 
 class PacketPlanner:
@@ -116,9 +118,9 @@ class PacketPlanner:
     def _send(self, count: int, lowest_shown: int | None) -> Iterator[PacketStep]:
         """The first `count` pending packets; later samples may want any stamp above the lowest."""
         sent, self._pending = self._pending[:count], self._pending[count:]
-        for packet, _ in sent:
+        for packet, restart in sent:
             shown = lowest_shown is None or packet.pts is None or packet.pts >= lowest_shown
-            yield PacketStep(packet, shown, self._take_gap())
+            yield PacketStep(packet, shown, self._take_gap(), restart)
 
     def _take_gap(self) -> bool:
         gap, self._gap = self._gap, False

@@ -35,6 +35,11 @@ class Prefetcher(Generic[Item]):
                 raise self._error
             return min(count, len(self._ready))
 
+    def is_ready(self, count: int) -> bool:
+        """Whether `wait_for` would not wait, and find something."""
+        with self._changed:
+            return bool(self._ready) and (len(self._ready) >= count or self._finished)
+
     def take(self) -> Item:
         """The next item, which must be ready (`wait_for`); it still counts until `release`."""
         with self._changed:

@@ -64,10 +64,7 @@ class VideoStream:
         """
         if self._closed:
             raise VideoError(f"{self._request.path}: the video has been closed")
-        while stop_index is None or self.next_index < stop_index:
-            wanted = self._chunk_frames
-            if stop_index is not None:
-                wanted = min(wanted, stop_index - self.next_index)
+        while (wanted := self._num_wanted(stop_index)) > 0:
             num_frames = self._decoder.wait_for(wanted)
             if num_frames == 0:
                 return
@@ -76,6 +73,11 @@ class VideoStream:
             self._decoder.release(num_frames)
             yield chunk
             del chunk  # or two chunks would be alive while the next one is waited for
+
+    def is_ready(self, stop_index: int | None = None) -> bool:
+        """Whether `take(stop_index)` has another chunk, and does not wait for it."""
+        wanted = self._num_wanted(stop_index)
+        return wanted > 0 and self._decoder.is_ready(wanted)
 
     @property
     def exhausted(self) -> bool:
@@ -100,6 +102,12 @@ class VideoStream:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _num_wanted(self, stop_index: int | None) -> int:
+        """Frames of the next chunk of `take(stop_index)`; not above 0 if there is none."""
+        if stop_index is None:
+            return self._chunk_frames
+        return min(self._chunk_frames, stop_index - self.next_index)
 
     def _assemble(self, num_frames: int) -> FrameChunk:
         first, self.num_corrupt_frames = self._decoder.take()
@@ -131,17 +139,23 @@ def open_video(
     backend: str = "pyav",
     chunk_frames: int = 16,
     stop_index: int | None = None,
+    decode_workers: int | None = None,
 ) -> VideoStream:
     """Open a video file, a folder of images or a .npy array; use it in a `with` statement.
 
     `sampling`: "timestamps" (sampled frame i is the frame on screen at i / sample_fps) or
     "released" (the rule of the authors' code). `folder_fps`: frame rate of a folder of images.
-    `clip`: (start, end) in seconds. `backend`: what reads video files, "pyav" or "decord".
-    `stop_index`: nothing is decoded beyond this sampled frame. Raises VideoError, here for what
-    can be seen at once, in `take` for what is met on the way.
+    `clip`: (start, end) in seconds. `backend`: what reads video files, "pyav", "decord",
+    "torchcodec", "torchcodec-cuda" (NVDEC).
+    `stop_index`: nothing is decoded beyond this sampled frame. `decode_workers`: pieces of a video
+    file that are decoded at a time, whatever the number the same frames; default: one per core
+    that can be used, at most 4. Raises VideoError, here for what can be seen at once, in `take` for
+    what is met on the way.
     """
     if chunk_frames < 1:
         raise VideoError(f"{path}: chunk_frames must be at least 1, got {chunk_frames}")
     clip = None if clip is None else tuple(clip)  # type: ignore[assignment]
-    request = FrameRequest(Path(path), sample_fps, sampling, folder_fps, clip, stop_index)
+    request = FrameRequest(
+        Path(path), sample_fps, sampling, folder_fps, clip, stop_index, decode_workers
+    )
     return VideoStream(request, backend, chunk_frames)

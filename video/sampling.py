@@ -13,7 +13,7 @@ none at all for anything written with up to six decimals); all later steps are e
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TypeVar
 
@@ -58,6 +58,15 @@ class SamplePlan:
     def wants(self, index: int) -> bool:
         """Whether sampled frame `index` is before the clip's end and before stop_index."""
         return self.count is None or index < self.count
+
+    def first_from(self, key: int) -> int:
+        """The first sampled frame that may come from `key` or later."""
+        return max(0, math.ceil((key - self.first) / self.step))
+
+    def after(self, num_frames: int) -> "SamplePlan":
+        """The same sampled frames without the first so many."""
+        count = None if self.count is None else max(0, self.count - num_frames)
+        return replace(self, first=self.first + num_frames * self.step, count=count)
 
 
 def timestamp_plan(

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from video.error import VideoError
-from video.reader import VideoStream, open_video
+from video.reader import FrameChunk, VideoStream, open_video
 from video_qa.questions.annotations import Question, Video
 from video_qa.questions.question_times import QuestionError, last_stop_index, lateness, stop_index
 from video_qa.questions.video_paths import locate_video
@@ -31,6 +34,19 @@ class Answer:
     text: str
     letter: str | None = None
     timing: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Watched(NamedTuple):
+    """A part of a video, as `inference.vision.lookahead.Lookahead.over` takes it."""
+
+    chunks: Iterator[FrameChunk]
+    frames_of: Callable[[FrameChunk], np.ndarray]
+    is_ready: Callable[[], bool]
+
+
+def watched(video: VideoStream, stop_index: int | None) -> Watched:
+    """The sampled frames [video.next_index, stop_index); None: to the end."""
+    return Watched(video.take(stop_index), attrgetter("frames"), lambda: video.is_ready(stop_index))
 
 
 class BaseVQA(ABC):
@@ -72,6 +88,7 @@ class BaseVQA(ABC):
             backend=self.settings.video_backend,
             chunk_frames=self.settings.chunk_frames,
             stop_index=last_stop_index(video, self.settings.sample_fps),
+            decode_workers=self.settings.decode_workers,
         )
 
     def analyze_a_video(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from inference.answers.multiple_choice import extract_characters_regex, format_mcqa_prompt
-from video.reader import VideoStream
-from video_qa.base import Answer, BaseVQA
+from video.reader import FrameChunk, VideoStream
+from video_qa.base import Answer, BaseVQA, watched
 from video_qa.questions.annotations import Question
 from video_qa.questions.benchmarks import DEFAULT_MAX_NEW_TOKENS
 from video_qa.runner import worker
@@ -50,11 +50,22 @@ class HermesVQA(BaseVQA):
         self.model.clear_cache()
 
     def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
-        for chunk in video.take(stop_index):
+        for chunk, seen in self._chunks(video, stop_index):
             first, last = chunk.start_index, chunk.start_index + len(chunk.frames)
             logger.debug("Encoding frames %d to %d", first, last)
-            self.model.encode_video_chunk(chunk.frames, times_seconds=chunk.times_seconds)
+            features = {} if seen is None else {"seen": seen}
+            self.model.encode_video_chunk(
+                chunk.frames, times_seconds=chunk.times_seconds, **features
+            )
             self.model.predict_and_compress()
+
+    def _chunks(
+        self, video: VideoStream, stop_index: int | None
+    ) -> Iterator[tuple[FrameChunk, Any]]:
+        """With their features, where the model has seen them ahead of their turn."""
+        if not hasattr(self.model, "lookahead"):  # an engine of somebody else
+            return ((chunk, None) for chunk in video.take(stop_index))
+        return self.model.lookahead.over(*watched(video, stop_index), self.model.look)
 
     def ask(self, question: Question) -> Answer:
         if question.choices is None:

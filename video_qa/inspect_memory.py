@@ -24,6 +24,7 @@ if __package__ in (None, ""):  # run as a script: import from the repository roo
 from tqdm import tqdm
 
 from video import open_video
+from video_qa.base import watched
 from video_qa.comparison.pages.memory_page import Thumbnails, write_inspection
 from video_qa.lanes.retention import RetentionLog
 from video_qa.runner.devices import HELP as DEVICES_HELP
@@ -69,10 +70,12 @@ def inspect(video: Path, settings: RunSettings, arguments: argparse.Namespace) -
         sampling=settings.sampling,
         backend=settings.video_backend,
         chunk_frames=settings.chunk_frames,
+        decode_workers=settings.decode_workers,
     ) as stream:
         engine = load_engine(settings, arguments.device)
-        for chunk in tqdm(stream.take(), desc="Watching", unit="chunk"):
-            features = engine.encode_features(chunk.frames)
+        ahead = engine.lookahead.over(*watched(stream, None), engine.encode_features)
+        for chunk, seen in tqdm(ahead, desc="Watching", unit="chunk"):
+            features = seen or engine.encode_features(chunk.frames)
             engine.encode_video_chunk(chunk.frames, chunk.times_seconds, seen=features)
             engine.predict_and_compress()
             log.observe(engine, features, list(chunk.times_seconds))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ class Chunks(NamedTuple):
     iterator: Chunking
     num_frames: int | None
     """In all, if that is known."""
+    is_ready: Callable[[], bool]
+    """Whether the next chunk is there without waiting for it."""
 
 
 def cut(source: Any, chunk_frames: int, times_seconds: Sequence[float] | None = None) -> Chunks:
@@ -41,12 +43,12 @@ def cut(source: Any, chunk_frames: int, times_seconds: Sequence[float] | None = 
         frames = source[None] if len(source.shape) == 3 else source
         if times_seconds is not None and len(times_seconds) != len(frames):
             raise FrameError(f"{len(times_seconds)} times were given for {len(frames)} frames")
-        return Chunks(_slices(frames, chunk_frames, times_seconds), len(frames))
+        return Chunks(_slices(frames, chunk_frames, times_seconds), len(frames), lambda: True)
     if not isinstance(source, Iterable) or isinstance(source, bytes):
         raise TypeError(f"expected the path of a video, or frames, got {source!r:.80}")
     if times_seconds is not None:
         raise TypeError("times_seconds goes with an array of frames, not with an iterable")
-    return Chunks(_groups(iter(source), chunk_frames), None)
+    return Chunks(_groups(iter(source), chunk_frames), None, lambda: False)
 
 
 def _slices(frames: Any, chunk_frames: int, times: Sequence[float] | None) -> Chunking:

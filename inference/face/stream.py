@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Stream:
             on_chunk: called with this stream after every chunk.
             progress: show a bar on a terminal if it takes more than two seconds.
             video_options: of `video.open_video` for a path: `clip` (start, end in seconds),
-                `folder_fps`, `sampling`, `backend`.
+                `folder_fps`, `sampling`, `backend`, `decode_workers`.
 
         Returns:
             Number of frames watched by this call.
@@ -73,8 +74,10 @@ class Stream:
         """
         chunks, before = self._chunks(source, times_seconds, video_options), self.num_frames
         with closing(chunks.iterator) as parts, _bar(chunks.num_frames, progress) as bar:
-            for frames, times in parts:
-                self.engine.encode_video_chunk(frames, times)
+            engine = self.engine
+            ahead = engine.lookahead.over(parts, itemgetter(0), chunks.is_ready, engine.look)
+            for (frames, times), seen in ahead:
+                self.engine.encode_video_chunk(frames, times, seen)
                 self.engine.predict_and_compress()
                 bar.update(len(frames))
                 if on_chunk:

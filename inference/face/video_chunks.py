@@ -37,7 +37,7 @@ def cut_video(engine: AbstractHermes, path: str | Path, **options: Any) -> Chunk
                     delay = _delay(engine, float(chunk.times_seconds[0]))
                 yield chunk.frames, chunk.times_seconds + delay
 
-    return Chunks(read(), num_frames)
+    return Chunks(read(), num_frames, video.is_ready)
 
 
 def _delay(engine: AbstractHermes, first_seconds: float) -> float:

@@ -78,6 +78,13 @@ class KeptFrames(Kept):
         own = sum(step.content.numel() * step.content.element_size() for step in self._steps)
         return super().num_bytes + own
 
+    def look(self, frames: Tensor) -> VisualChunk | None:
+        """Their features, if they are kept or the size of a frame has to be learned from them."""
+        if self._size is not None and not self.policy.options.cache_features:
+            return None
+        features: VisualChunk = self._stream.encode_features(frames)
+        return features
+
     def receive(
         self,
         frames: Tensor,

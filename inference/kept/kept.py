@@ -47,6 +47,15 @@ class Kept(ABC):
         self.policy.reset()
 
     @abstractmethod
+    def look(self, frames: Tensor) -> VisualChunk | None:
+        """What `receive` makes of frames first, which needs nothing of the stream and may be done
+        ahead of their turn; None where it would make nothing of them.
+
+        Raises:
+            FrameError: frames that no model of the family can see.
+        """
+
+    @abstractmethod
     def receive(
         self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None = None
     ) -> VisualChunk:

@@ -28,6 +28,11 @@ class KeptTokens(Kept):
         """Nothing that is done already."""
         return position_advice(self.policy.evicts)
 
+    def look(self, frames: Tensor) -> VisualChunk:
+        """Their features."""
+        chunk: VisualChunk = self._stream.see(frames)
+        return chunk
+
     def receive(
         self, frames: Tensor, times: Sequence[float] | Tensor, seen: VisualChunk | None = None
     ) -> VisualChunk:
@@ -44,7 +49,7 @@ class KeptTokens(Kept):
     ) -> tuple[VisualChunk, Passage]:
         """What is read of them, checked as `receive` says, the memory being ready for it."""
         stream, memory = self._stream, self._stream.memory
-        chunk = seen or stream.see(frames)
+        chunk = seen or self.look(frames)
         known = memory.ledger.frames
         self._refuse_other_size(chunk.size, known[-1].size if known else None)
         chunk = stream.with_text(chunk, chunk.moments(len(frames), times))

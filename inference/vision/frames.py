@@ -143,7 +143,13 @@ def _per_channel(numbers: tuple[float, float, float], device: torch.device) -> T
 def pixels(
     frames: Tensor, size: tuple[int, int], config: PixelConfig, device: torch.device
 ) -> Tensor:
-    """(f, H, W, 3) uint8 -> (f, 3, *size) fp32 on `device`; uint8 travels, floats do not."""
+    """(f, H, W, 3) uint8 -> (f, 3, *size) fp32 on `device`; uint8 travels, floats do not.
+
+    To a GPU they travel from page-locked memory: from any other the host waits until they are
+    there, behind all that the device has still to do.
+    """
+    if device.type == "cuda" and not frames.is_cuda:
+        frames = frames.pin_memory()
     levels = frames.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return normalise(resize(levels, size, config.resample).float(), config)
 

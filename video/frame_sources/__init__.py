@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from video.frame_request import FrameRequest
 from video.frame_sources.decord_file import DecordSource
 from video.frame_sources.image_folder import ImageFolderSource
 from video.frame_sources.npy_array import NpyArraySource
+from video.frame_sources.torchcodec_file import TorchCodecSource
 from video.sampling import SAMPLING_RULES
 
 logger = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def _pyav_source(request: FrameRequest) -> FrameSource:
 VIDEO_BACKENDS: dict[str, Callable[[FrameRequest], FrameSource]] = {
     "pyav": _pyav_source,
     "decord": DecordSource,
+    "torchcodec": TorchCodecSource,
+    "torchcodec-cuda": partial(TorchCodecSource, device="cuda"),
 }
 KINDS: dict[str, Callable[[FrameRequest], FrameSource]] = {
     "folder": ImageFolderSource,

@@ -1,14 +1,14 @@
 """Decoding one video stream: packets in, frames with keys out, damage noted on the way."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
 import av
 
 from video.frame_sources.stream_facts import StreamFacts
-from video.packet_plan import PacketPlanner
+from video.packet_plan import PacketPlanner, PacketStep
 from video.sampling import SamplePlan
 
 KeyedFrames = Iterator[tuple[int, Any]]
@@ -70,14 +70,22 @@ class StreamDecoder:
                 yield self._count(key, frame), frame
 
     def needed_frames(self, is_restart: Callable[[Any], bool]) -> KeyedFrames:
-        """The frames that may be sampled and those that they refer to, with their stamps.
+        """The frames that may be sampled and those that they refer to, with their stamps."""
+        return self.frames_of(self.steps(is_restart))
+
+    def steps(self, is_restart: Callable[[Any], bool]) -> Iterator[PacketStep]:
+        """What has to be decoded, from the packets alone; decodes nothing."""
+        planner = PacketPlanner(self._plan, is_restart)
+        return planner.steps(self._packets, lambda: self.end_stamp)
+
+    def frames_of(self, steps: Iterable[PacketStep]) -> KeyedFrames:
+        """The frames of these steps, with their stamps; all that the decoder holds at their end.
 
         NONREF is left to H.264, where it means that no picture whatever refers to the frame;
         in HEVC pictures of higher sub-layers may.
         """
         skip_unshown = "NONREF" if self._context.name == "h264" else "DEFAULT"
-        planner = PacketPlanner(self._plan, is_restart)
-        for step in planner.steps(self._packets, lambda: self.end_stamp):
+        for step in steps:
             if step.after_gap:
                 yield from self._stamped(None)
                 self._context.flush_buffers()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from video.reader import FrameChunk, VideoStream
-from video_qa.base import Answer, BaseVQA
+from video_qa.base import Answer, BaseVQA, watched
 from video_qa.hermes_vqa import HermesVQA
 from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.step_peak import step_peak
@@ -116,8 +116,9 @@ class SharedWatch(BaseVQA):
             lane.begin()
 
     def encode_until(self, video: VideoStream, stop_index: int | None) -> None:
-        for chunk in video.take(stop_index):
-            features = self.encoder.encode_features(chunk.frames)
+        see = self.encoder.encode_features
+        for chunk, seen in self.encoder.lookahead.over(*watched(video, stop_index), see):
+            features = seen or see(chunk.frames)
             for lane in self.lanes:
                 lane.see(chunk, features)
 

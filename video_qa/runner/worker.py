@@ -30,7 +30,7 @@ from video_qa.runner.shards import (
     unfinished,
 )
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.run_identity import run_identity
+from video_qa.settings.run_identity import BESIDE, run_identity
 from video_qa.settings.run_settings import RunSettings, add_settings_arguments, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -122,7 +122,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
         config = config_of(arguments.config)
         stored = {name: config[name] for name in STORED} | {"save_dir": arguments.config.parent}
-        vars(arguments).update(asdict(RunSettings.among(config["settings"])) | stored)
+        beside = {name: config.get(name) for name in BESIDE}
+        vars(arguments).update(asdict(RunSettings.among(config["settings"] | beside)) | stored)
     if arguments.save_dir is None or arguments.anno_path is None:
         parser.error("--save_dir and --anno_path are needed, or --config")
     return arguments

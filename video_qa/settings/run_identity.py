@@ -11,13 +11,17 @@ from inference.saved.weights_digest import weights_digest
 from video_qa.settings.model_registry import model_path
 from video_qa.settings.run_settings import RunSettings
 
+BESIDE = {"decode_workers"}
+"""Settings that decide how fast answers come and not what they are."""
+
 
 def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> dict[str, Any]:
     """A JSON-able description; predictions of runs for which it differs are never merged.
 
     The kind of device counts because it decides the number format (half or single precision).
     """
-    return asdict(settings) | {
+    deciding = {name: value for name, value in asdict(settings).items() if name not in BESIDE}
+    return deciding | {
         "weights": weights_digest(model_path(settings.model)),
         "annotation_sha256": hashlib.sha256(anno_path.read_bytes()).hexdigest(),
         "device": device_kind(device),

@@ -22,7 +22,7 @@ from video_qa.settings.pixel_presets import PRESETS, pixels
 
 SAMPLINGS = ("timestamps", "released")
 LATE_QUESTIONS = ("error", "answer")
-VIDEO_BACKENDS = ("pyav", "decord")
+VIDEO_BACKENDS = ("pyav", "decord", "torchcodec", "torchcodec-cuda")
 DTYPES = ("float16", "bfloat16", "float32")
 DEFAULT_ENGINE = "inference:load_model"
 ATTENTIONS = ("auto", "sdpa", "flash")
@@ -59,13 +59,15 @@ class RunSettings:
     attn: str = "auto"
     execution: str = "auto"
     engine: str = DEFAULT_ENGINE
+    decode_workers: int | None = None
+    """Decides no answer and is therefore not part of a run's identity."""
 
     def __post_init__(self) -> None:
         if self.kv_size is None:
             raise SettingsError(
                 "--kv_size is missing: visual tokens kept per layer, e.g. --kv_size 6000"
             )
-        for name in ("kv_size", "max_new_tokens", "max_pixels", "chunk_frames"):
+        for name in ("kv_size", "max_new_tokens", "max_pixels", "chunk_frames", "decode_workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"--{name} must be at least 1, got {value}")
@@ -106,6 +108,8 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
     add("--max_pixels", type=pixels, help=caps)
     add("--chunk_frames", type=int, default=16, help="most frames encoded at once (default: 16)")
     add("--video_backend", choices=VIDEO_BACKENDS, default="pyav", help="video reader")
+    workers = "pieces of a video decoded at a time (default: one per core, at most 4)"
+    add("--decode_workers", type=int, help=workers)
     add("--dtype", choices=DTYPES, help="default: float16 on a GPU, float32 on the CPU")
     add("--attn", choices=ATTENTIONS, default="auto", help="attention kernels")
     add(

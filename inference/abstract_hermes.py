@@ -25,7 +25,6 @@ from hermes import (
     ensure_positions,
     make_policy,
 )
-from hermes.compression import stacked_attention
 from hermes.policies import Guidance, Policy
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
@@ -345,13 +344,13 @@ class AbstractHermes(ReleasedNames, ABC):
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
         texts = {**guidance_texts(turn, self.config.guidance_prompts), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
-        longest = max(map(len, ids.values()), default=0)
-        ensure_positions(self.memory, self.rule, self.max_positions, longest)
-        attention: dict[int, Tensor] = {}
-        for name, tokens in ids.items():
-            layers = sorted(layer for layer, text in wanted.items() if text == name)
-            attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
-        return [stacked_attention(attention, stack) for stack in self.memory.stacks]
+        if not ids:
+            return [None] * len(self.memory.stacks)
+        lengths = [len(tokens) for tokens in ids.values()]
+        ensure_positions(self.memory, self.rule, self.max_positions, max(lengths))
+        parts = self.embed(torch.cat(list(ids.values()))).split(lengths)
+        embedded = dict(zip(ids, parts, strict=True))
+        return probe(self.decoder, self.memory, self.rule, embedded, wanted)
 
     def stream_answer(
         self,

@@ -21,6 +21,7 @@ from hermes.positions import Placement
 from hermes.rotation import rotate
 from hermes.store.provenance import Provenance
 from inference.attention import Kernel
+from inference.packed_texts import PackedTexts
 
 Output = Literal["none", "last", "all"]
 """Which rows of the last hidden state are wanted; the last layer computes no others."""
@@ -60,6 +61,7 @@ class StreamDecoder:
         recall: Recall | None = None,
         depth: int | None = None,
         added: Sequence[Tensor] = (),
+        packed: PackedTexts | None = None,
     ) -> Tensor | None:
         """Read q new tokens into the memory.
 
@@ -72,6 +74,7 @@ class StreamDecoder:
                 positions of the new tokens are settled before.
             depth: stop after so many layers (only inside `memory.scratch()`).
             added: (q, e) features added to the hidden states behind the first layers, one each.
+            packed: the new tokens are several texts that do not see each other.
 
         Returns:
             Normalised hidden states (rows, e) or None, as `output` says.
@@ -80,10 +83,10 @@ class StreamDecoder:
         hidden = embeddings
         with memory.append(placement, provenance) as angles:
             for index in range(last):
-                hidden = self._layer(index, hidden, memory, angles, "all", observer, recall)
+                hidden = self._layer(index, hidden, memory, angles, "all", observer, recall, packed)
                 if index < len(added):
                     hidden = hidden + added[index].to(hidden.device)
-            hidden = self._layer(last, hidden, memory, angles, output, observer, recall)
+            hidden = self._layer(last, hidden, memory, angles, output, observer, recall, packed)
         return None if output == "none" else self.norm(hidden)
 
     def project(self, index: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -111,13 +114,15 @@ class StreamDecoder:
         rows: Output,
         observer: Observer | None,
         recall: Recall | None,
+        packed: PackedTexts | None,
     ) -> Tensor:
         scaling = self.scaling(index)
         hidden = hidden.to(memory.place_of(index)[0].device)
+        hidden = hidden if packed is None else hidden[: packed.num_rows(index)]
         queries, new_keys, new_values = self.project(index, hidden)
         if recall:
             recall(index, queries)
-        cos, sin = angles(index)
+        cos, sin = (table[: len(hidden)] for table in angles(index))
         keys, values = memory.write(index, new_keys, new_values, cos, sin)
         if observer:
             observer(index, rotate(queries, cos, sin), keys, scaling)
@@ -125,7 +130,8 @@ class StreamDecoder:
             return hidden
         if rows == "last":
             queries, hidden, cos, sin = queries[:, -1:], hidden[-1:], cos[-1:], sin[-1:]
-        attended = self.kernel(rotate(queries, cos, sin), keys, values, scaling)
+        kernel = self.kernel if packed is None else packed.kernel
+        attended = kernel(rotate(queries, cos, sin), keys, values, scaling)
         return self.after_attention(index, hidden, attended)
 
     def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hermes.positions import Renumber
-from hermes.rotation import Angles, rotate
+from hermes.rotation import Angles, layer_tables, rotate
 from hermes.scores.summary import Summary
 from hermes.store.blocks import layer_blocks
 from hermes.store.provenance import Provenance, ProvenanceBuffers
@@ -175,10 +175,12 @@ class LayerStack:
 
     def angles(self, angles: Angles, slots: slice) -> tuple[Tensor, Tensor]:
         """cos and sin (l, slots, d) of the positions in all layers."""
-        positions = self.positions[..., slots]
-        flat = positions.transpose(0, 1).flatten(1)
-        cos, sin = (table.view(len(self), positions.shape[-1], -1) for table in angles(flat))
-        return cos, sin
+        return layer_tables(angles, self.positions[..., slots].transpose(0, 1))
+
+    def following_angles(self, angles: Angles, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for (a, n) offsets from the next free positions; nothing is written."""
+        positions = self.next_position.view(1, -1, 1) + offsets[:, None].to(self.device)
+        return layer_tables(angles, positions)
 
     def gather(self, kept: Tensor) -> None:
         """Move the visual tokens at (l, k) `kept` to the beginning; the others are gone.

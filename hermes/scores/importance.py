@@ -53,4 +53,4 @@ def blend(attention: Tensor | None, weight: Tensor, recent: Tensor, epsilon: flo
     """
     if attention is None:
         return recent
-    return weight * min_max(attention.float(), epsilon) + recent
+    return torch.addcmul(recent, weight, min_max(attention.float(), epsilon))

@@ -75,6 +75,7 @@ class LayerStack:
         self.num_rotated = [0] * count
         """Tokens of each layer whose rotated keys are valid."""
         self.num_prefix = self.num_tokens = 0
+        self._first_rows = self._number_rows()
 
     def __len__(self) -> int:
         """l."""
@@ -128,6 +129,7 @@ class LayerStack:
         positions[..., :used] = self.positions[..., :used]
         self.positions = positions
         self.origin.grow(capacity)
+        self._first_rows = self._number_rows()
 
     def following(self, num_new: int) -> slice:
         """Slots of so many tokens after those in use."""
@@ -188,26 +190,32 @@ class LayerStack:
         Rows ascend; every layer keeps equally many.
         """
         start, count = self.num_prefix, kept.shape[1]
-        slots, stop = kept + start, start + count
+        stop = start + count
         for layers in self.blocks(count):
-            self._gather_states(layers, slots[layers], slice(start, stop))
+            self._gather_states(layers, kept[layers], slice(start, stop))
         axes = self.positions.shape[1]
-        self.positions[..., start:stop] = self.positions.gather(
-            2, slots[:, None].expand(-1, axes, -1)
+        self.positions[..., start:stop] = self.positions[..., start:].gather(
+            2, kept[:, None].expand(-1, axes, -1)
         )
-        self.origin.gather(start, slots)
+        self.origin.gather(start, kept)
         self.num_tokens = stop
         self.truncate(stop)
 
-    def _gather_states(self, layers: slice, slots: Tensor, target: slice) -> None:
+    def _gather_states(self, layers: slice, kept: Tensor, target: slice) -> None:
         """Rows of the (l * g * c, d) buffers: faster than a gather with an index per number."""
-        heads, capacity = self.keys.shape[1:3]
-        first = torch.arange(len(slots) * heads, device=self.device).view(-1, heads, 1) * capacity
-        rows = (first + slots[:, None]).flatten()
+        heads = self.keys.shape[1]
+        rows = (self._first_rows[: len(kept)] + kept[:, None]).flatten()
         for buffer in (self.keys, self.values, self.rotated):
             mine = buffer[layers]
-            moved = mine.flatten(0, 2).index_select(0, rows)
-            mine[:, :, target] = moved.view(len(slots), heads, slots.shape[1], -1)
+            moved = mine.flatten(0, 2)[target.start :].index_select(0, rows)
+            mine[:, :, target] = moved.view(len(kept), heads, kept.shape[1], -1)
+
+    def _number_rows(self) -> Tensor:
+        """(l, g, 1) row of the first token of each head in the (l * g * c, d) buffers."""
+        heads, capacity = self.keys.shape[1:3]
+        count = len(self) * heads
+        rows = torch.arange(0, count * capacity, capacity, device=self.device)
+        return rows.view(-1, heads, 1)
 
     def blocks(self, num_tokens: int) -> Iterator[slice]:
         """Layers whose keys of so many tokens are worked on at a time."""
@@ -219,19 +227,22 @@ class LayerStack:
         used.copy_(renumber(used, self.num_prefix))
         self.truncate(self.num_prefix)
 
-    def settle(self, summary: Summary | None) -> None:
+    def settle(self, summary: Summary | None, *, renumbered: bool = False) -> None:
         """Recompute the next free positions; a summary takes the first of them.
 
-        The last token of its layers is a stand-in that it replaces.
+        The last token of its layers is a stand-in that it replaces. Unless it was `renumbered`, it
+        stands where the token before it does, if there is one.
         """
         used = self.positions[..., : self.num_tokens]
-        self.next_position.copy_(used.amax(dim=(1, 2)) + 1)
+        torch.amax(used, dim=(1, 2), out=self.next_position).add_(1)
         if summary is None:
             return
         layers, slot = summary.layers, self.num_tokens - 1
-        place = used[layers, :, :slot].amax(dim=(1, 2)) + 1
+        place = self.next_position[layers]
+        if renumbered or self.num_visual == 1:
+            torch.amax(used[layers, :, :slot], dim=(1, 2), out=place).add_(1)
         self.positions[layers, :, slot] = place[:, None]
-        self.next_position[layers] = place + 1
+        place.add_(1)  # the next free one
         self.keys[layers, :, slot] = summary.keys
         self.values[layers, :, slot] = summary.values
         self.origin.write_summary(layers, slot, summary.seconds, summary.weights)

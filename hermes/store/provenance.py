@@ -32,11 +32,6 @@ class Provenance:
     size: tuple[int, int] | None = None
     """Rows and columns of the visual tokens of each frame; None: one row."""
 
-    @property
-    def has_text(self) -> bool:
-        """Whether some of the tokens are text of a frame."""
-        return bool((self.patch == NO_PATCH).any())
-
 
 class ProvenanceBuffers:
     """Origin of every token of every layer, in the order of the cache.
@@ -46,13 +41,17 @@ class ProvenanceBuffers:
     """
 
     def __init__(self, num_layers: int, capacity: int, device: torch.device) -> None:
-        def allocate(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(num_layers, capacity, dtype=dtype, device=device)
+        self._name(torch.zeros(4, num_layers, capacity, dtype=torch.int64, device=device))
+        self._text = torch.zeros(4, 1, 1, dtype=torch.int64, device=device)
+        self._text[0] = TEXT
+        self._text[3].view(torch.float32)[..., 0] = 1
 
-        self.frame = allocate(torch.int64)
-        self.seconds = allocate(torch.float64)
-        self.patch = allocate(torch.int64)
-        self.weights = allocate(torch.float32)
+    def _name(self, packed: Tensor) -> None:
+        """All four lie in one buffer, so that they are written and moved by one operation each."""
+        self._packed = packed
+        self.frame, self.patch = packed[0], packed[1]
+        self.seconds = packed[2].view(torch.float64)
+        self.weights = packed[3].view(torch.float32)[..., ::2]
 
     NAMES = ("frame", "seconds", "patch", "weights")
 
@@ -64,32 +63,17 @@ class ProvenanceBuffers:
     @property
     def num_bytes(self) -> int:
         """Bytes allocated."""
-        buffers = [getattr(self, name) for name in self.NAMES]
-        return sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+        return self._packed.numel() * self._packed.element_size()
 
     def grow(self, capacity: int) -> None:
         """Reallocate to `capacity` columns."""
-        for name in self.NAMES:
-            old = getattr(self, name)
-            new = old.new_zeros(old.shape[0], capacity)
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
+        self._name(pad(self._packed, (0, capacity - self._packed.shape[2])))
 
     def write(self, slots: slice, origin: Provenance | None) -> None:
         """Record the origin of new tokens, the same in every layer; None means text."""
-        self.weights[:, slots] = 1
-        if origin is None:
-            self.frame[:, slots] = TEXT
-            self.seconds[:, slots] = 0
-            self.patch[:, slots] = 0
-            return
-        self.frame[:, slots], self.seconds[:, slots], self.patch[:, slots] = (
-            torch.stack((origin.frame.double(), origin.seconds, origin.patch.double()))
-            .to(self.frame.device)
-            .unbind()
-        )  # one copy; whole numbers are exact in fp64
-        if origin.has_text:
-            self.weights[:, slots] = (self.patch[:, slots] != NO_PATCH).float()
+        self._packed[..., slots] = (
+            self._text if origin is None else _packed(origin).to(self._packed.device)
+        )
 
     def write_summary(self, layers: slice, slot: int, seconds: Tensor, weights: Tensor) -> None:
         """Record the summary tokens of m layers: (m,) mean times and numbers of tokens they stand
@@ -100,11 +84,18 @@ class ProvenanceBuffers:
         self.weights[layers, slot] = weights
 
     def gather(self, start: int, source: Tensor) -> None:
-        """Move the tokens at (l, k) `source` to `start` and following."""
+        """Move the tokens at `start` + (l, k) `source` to `start` and following."""
         stop = start + source.shape[1]
-        for name in self.NAMES:
-            buffer = getattr(self, name)
-            buffer[:, start:stop] = buffer.gather(1, source)
+        index = source.expand(len(self._packed), -1, -1)
+        self._packed[..., start:stop] = self._packed[..., start:].gather(2, index)
+
+
+def _packed(origin: Provenance) -> Tensor:
+    """(4, 1, q) int64 on the host, in the layout of `ProvenanceBuffers`."""
+    weights = torch.zeros(len(origin.frame), 2)
+    weights[:, 0] = origin.patch != NO_PATCH
+    bits = origin.seconds.view(torch.int64), weights.view(torch.int64)[:, 0]
+    return torch.stack((origin.frame, origin.patch, *bits))[:, None]
 
 
 class ProvenanceView:

@@ -40,7 +40,7 @@ from inference.answers.prompts import (
     parse_options,
     prompts_hash,
 )
-from inference.answers.timing import AnswerTiming, Stopwatch
+from inference.answers.timing import AnswerTiming, Lap
 from inference.attention import choose_kernel
 from inference.checkpoints.processor import Processor
 from inference.decoder import Output, StreamDecoder
@@ -207,12 +207,18 @@ class AbstractHermes(ReleasedNames, ABC):
         self.kept.clear()
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
-        self.compression_seconds = 0.0
+        self._compression: Lap | None = None
         self.last_compression = Compression(entered=False)
         self.last_timing: AnswerTiming | None = None
         self._fresh = False
         self._delay_seconds = 0.0
         self._tokens_per_frame: float | None = None
+
+    @property
+    def compression_seconds(self) -> float:
+        """What the latest compression took; 0 before the first. The device times it, so that
+        watching need not wait."""
+        return self._compression.seconds if self._compression else 0.0
 
     @property
     def next_seconds(self) -> float:
@@ -245,9 +251,9 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             FrameError: wrong type or shape.
         """
-        watch = Stopwatch(self.device)
+        lap = Lap(self.device)
         chunk = self.see(to_frames(frames))
-        return replace(chunk, vision_seconds=watch.seconds())
+        return replace(chunk, vision=lap.stop())
 
     def encode_video_chunk(
         self,
@@ -317,7 +323,7 @@ class AbstractHermes(ReleasedNames, ABC):
         if not self._fresh:
             return
         self._answering.refuse_interruption()
-        watch = Stopwatch(self.device)
+        lap = Lap(self.device)
         with self.naming_remedies("scoring the memory"):
             self.last_compression = compress(
                 self.memory,
@@ -327,7 +333,7 @@ class AbstractHermes(ReleasedNames, ABC):
                 lambda wanted: self.guidance_attention(wanted, texts),
             )
         self._fresh = False
-        self.compression_seconds = watch.seconds()
+        self._compression = lap.stop()
 
     def guidance_attention(
         self, wanted: Mapping[int, Guidance], texts: Mapping[Guidance, str] | None = None

@@ -11,6 +11,7 @@ Kernels that only a GPU has (flash attention, graphs) are not there, nor is its 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -398,7 +399,28 @@ def pretended_devices(count: int = 2) -> Iterator[Traffic]:
     def synchronize(device: Any = None) -> None:
         traffic.waits["synchronize", caller()] += 1
 
+    class Event:
+        """In the queue of a device; the host waits for it unless it has waited since."""
+
+        def __init__(self, enable_timing: bool = False) -> None:
+            self.enable_timing = enable_timing
+
+        def record(self, stream: Any = None) -> None:
+            self.seconds, self.waits = time.perf_counter(), traffic.num_waits()
+
+        def query(self) -> bool:
+            return traffic.num_waits() != self.waits
+
+        def synchronize(self) -> None:
+            traffic.waits["synchronize", caller()] += 1
+
+        def elapsed_time(self, end: Event) -> float:
+            assert self.enable_timing and end.enable_timing
+            return 1000 * (end.seconds - self.seconds)
+
     pretences: dict[str, Any] = {
+        "Event": Event,
+        "current_stream": lambda device=None: None,
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "device_count": lambda: count,

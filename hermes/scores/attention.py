@@ -59,9 +59,8 @@ def attend(
     """
     num_layers, heads, count, _ = queries.shape
     row = heads * (keys.shape[2] + own.shape[2])
-    rows = max(1, min(count, blocks.MOST_NUMBERS // (2 * row)))  # logits and weights
-    copied = 0 if _in_halves(queries) else keys[0].numel()
-    for layers in blocks.layer_blocks(num_layers, 2 * row * rows + copied):
+    rows = max(1, min(count, blocks.MOST_NUMBERS // row))
+    for layers in blocks.layer_blocks(num_layers, row * rows):
         part, into = (queries[layers], keys[layers], own[layers]), result[layers]
         if rows == count:
             weights = attention_weights(*part, hidden)

@@ -138,8 +138,12 @@ class LayerStack:
     def open(self, offsets: Tensor, origin: Provenance | None) -> None:
         """Record positions and provenance of q new tokens; `offsets` is (a, q)."""
         new = self.following(offsets.shape[1])
-        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets.to(self.device)
-        self.origin.write(new, origin)
+        if origin is None:
+            self.origin.write_text(new)
+            offsets = offsets.to(self.device)
+        else:
+            offsets = self.origin.write(new, origin, offsets)
+        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets
 
     def write(
         self, index: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor

@@ -5,6 +5,7 @@ Shapes: l layers, c capacity, q new tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -69,11 +70,22 @@ class ProvenanceBuffers:
         """Reallocate to `capacity` columns."""
         self._name(pad(self._packed, (0, capacity - self._packed.shape[2])))
 
-    def write(self, slots: slice, origin: Provenance | None) -> None:
-        """Record the origin of new tokens, the same in every layer; None means text."""
-        self._packed[..., slots] = (
-            self._text if origin is None else _packed(origin).to(self._packed.device)
-        )
+    def write_text(self, slots: slice) -> None:
+        """Record that these tokens are text of no frame."""
+        self._packed[..., slots] = self._text
+
+    def write(self, slots: slice, origin: Provenance, offsets: Tensor) -> Tensor:
+        """Record the origin of new tokens, the same in every layer.
+
+        Returns:
+            Their (a, q) `offsets` on the device of the buffers; from the host they travel along,
+            in fp64.
+        """
+        device = self._packed.device
+        together = offsets.device == origin.frame.device
+        packed = _packed(origin, offsets if together else ()).to(device)
+        self._packed[..., slots] = packed[:4]
+        return packed[4:, 0].view(torch.float64) if together else offsets.to(device)
 
     def write_summary(self, layers: slice, slot: int, seconds: Tensor, weights: Tensor) -> None:
         """Record the summary tokens of m layers: (m,) mean times and numbers of tokens they stand
@@ -90,12 +102,14 @@ class ProvenanceBuffers:
         self._packed[..., start:stop] = self._packed[..., start:].gather(2, index)
 
 
-def _packed(origin: Provenance) -> Tensor:
-    """(4, 1, q) int64 on the host, in the layout of `ProvenanceBuffers`."""
+def _packed(origin: Provenance, offsets: Iterable[Tensor]) -> Tensor:
+    """(4 + a, 1, q) int64 on the host, in the layout of `ProvenanceBuffers`; then the bits of the
+    (a, q) offsets in fp64."""
     weights = torch.zeros(len(origin.frame), 2)
     weights[:, 0] = origin.patch != NO_PATCH
     bits = origin.seconds.view(torch.int64), weights.view(torch.int64)[:, 0]
-    return torch.stack((origin.frame, origin.patch, *bits))[:, None]
+    beside = [row.double().view(torch.int64) for row in offsets]
+    return torch.stack((origin.frame, origin.patch, *bits, *beside))[:, None]
 
 
 class ProvenanceView:

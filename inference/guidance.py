@@ -24,9 +24,7 @@ Texts = Mapping[Guidance, Tensor]
 """(t, e) embeddings of each text."""
 Wanted = Mapping[int, Guidance]
 """Layer -> the text whose attention it needs."""
-Probe = Callable[
-    [StreamDecoder, StreamMemory, PositionRule, Texts, Wanted], list[Tensor | None]
-]
+Probe = Callable[[StreamDecoder, StreamMemory, PositionRule, Texts, Wanted], list[Tensor | None]]
 """Per stack (l, n) fp32 attention, zero in layers that want none; None where none of them does.
 The memory is as before when a probe returns."""
 

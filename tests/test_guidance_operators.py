@@ -128,7 +128,10 @@ def test_packed_texts_are_the_separate_passes(base):
     assert largest_error(packed, separate) < 1e-6
     rows = []
     project = engine.decoder.project
-    engine.decoder.project = lambda layer, hidden: (rows.append(len(hidden)), project(layer, hidden))[1]
+    engine.decoder.project = lambda layer, hidden: (
+        rows.append(len(hidden)),
+        project(layer, hidden),
+    )[1]
     PROBES["exact"](*given, embedded, WANTED)
     lengths = {name: len(text) for name, text in embedded.items()}
     deeper = lengths["mixed"] + lengths["global"]

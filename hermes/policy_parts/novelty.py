@@ -16,9 +16,7 @@ from hermes.policy_parts.frames import FrameTail
 from hermes.store.blocks import MOST_NUMBERS
 
 
-def frame_similarity(
-    memory: StreamMemory, tail: FrameTail, numbers: Tensor
-) -> list[list[float]]:
+def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> list[list[float]]:
     """(m, m) mean cosine of the layer-0 values of the frames with these (m,) numbers, given on the
     device of layer 0, where they are whole.
 

@@ -75,9 +75,7 @@ def attend(
         into /= heads * count
 
 
-def attention_weights(
-    queries: Tensor, keys: Tensor, own: Tensor, hidden: Tensor | None
-) -> Tensor:
+def attention_weights(queries: Tensor, keys: Tensor, own: Tensor, hidden: Tensor | None) -> Tensor:
     """(l, h, q, n + m) fp32 softmax; arguments as in `attend`."""
     num_layers, heads, count, width = queries.shape
     groups, cached, new = keys.shape[1], keys.shape[2], own.shape[2]
@@ -110,5 +108,5 @@ def _product(rows: Tensor, keys: Tensor, out: Tensor) -> None:
 
 
 def _in_halves(states: Tensor) -> bool:
-    """Whether the device multiplies half precision and adds up in fp32."""
-    return states.is_cuda and states.dtype != torch.float32
+    """Whether the device multiplies half precision and adds up in fp32 (meta stands for one)."""
+    return states.device.type in ("cuda", "meta") and states.dtype != torch.float32

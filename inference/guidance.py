@@ -15,7 +15,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.guidance import Guidance
 from hermes.positions import PositionRule
 from hermes.rotation import rotate
-from hermes.scores.attention import attend, later_ones, scaled
+from hermes.scores.attention import attend, later_ones
 from hermes.store.layer_stack import LayerStack
 from inference.decoder import StreamDecoder
 from inference.packed_texts import PackedTexts
@@ -56,7 +56,8 @@ def _embedding_attention(
         hidden = texts[name].to(stack.device)
         queries, own = _projected(decoder, stack, layers, hidden, cos, sin)
         keys = stack.rotated[layers, :, : stack.num_tokens]
-        attend(queries, keys, own, stack.visual, attention[layers])
+        scaling = decoder.scaling(stack.layers[layers][0])
+        attend(queries, keys, own, scaling, stack.visual, attention[layers])
     return attention
 
 
@@ -68,15 +69,14 @@ def _projected(
     cos: Tensor,
     sin: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Rotated queries (l, h, t, d), scaled, and keys (l, g, t, d) of the same text in all layers."""
+    """Rotated queries (l, h, t, d) in fp32 and keys (l, g, t, d) of one text in all layers."""
     numbers, dtype = stack.layers[layers], hidden.dtype
     pairs = [decoder.project(layer, hidden)[:2] for layer in numbers]
     states = torch.cat([part for pair in pairs for part in pair]).float()
     heads, (_, count, width) = len(pairs[0][0]), states.shape
     states = states.view(len(numbers), -1, count, width)
     states = rotate(states, cos[layers, None, :count], sin[layers, None, :count])
-    queries = scaled(states[:, :heads], decoder.scaling(numbers[0]))
-    return queries.to(dtype), states[:, heads:].to(dtype).contiguous()
+    return states[:, :heads].contiguous(), states[:, heads:].to(dtype).contiguous()
 
 
 def _runs(stack: LayerStack, wanted: Wanted) -> Iterator[tuple[Guidance, slice]]:
@@ -113,12 +113,12 @@ def exact_probe(
             return
         stack, index = memory.place_of(layer)
         rows = slice(starts[wanted[layer]], starts[wanted[layer]] + len(texts[wanted[layer]]))
-        asking = scaled(queries[:, rows], scaling)[None]
+        asking = queries[None, :, rows]
         old, own = keys[None, :, : stack.num_tokens], keys[None, :, stack.num_tokens :][:, :, rows]
         into = attention[numbers[stack.layers.start]]
         assert into is not None
         hidden = later_ones(asking.shape[2], stack.device)
-        attend(asking, old, own, stack.visual, into[index : index + 1], hidden)
+        attend(asking, old, own, scaling, stack.visual, into[index : index + 1], hidden)
 
     packed = PackedTexts(lengths, [depths[name] for name in names])
     with memory.scratch():

@@ -13,7 +13,7 @@ from hermes.layout import Band
 from hermes.policies.uniform import spread
 from hermes.positions import dense_ranks
 from hermes.scores.attention import mean_attention
-from hermes.scores.importance import blend, min_max, recency, weighted_recency
+from hermes.scores.importance import blend, min_max, recency
 from hermes.scores.smoothing import smooth_across_layers, smoothing_matrix
 from hermes.scores.summary import fold
 from inference.llavaov_hermes import LlavaOneVisionHermes
@@ -40,13 +40,11 @@ def test_min_max_and_blend():
     expected = 0.4 * scaled(attention) + 0.6 * scaled(recent)
     weights = torch.tensor([[0.6], [1.0], [0.0]], dtype=torch.float64)
     rows = [tensor.expand(3, -1) for tensor in ours]
-    both = rows[0], (1 - weights).float(), weighted_recency(weights, rows[1], 1e-6)
-    mixed, old, new = blend(*both, 1e-6)
+    mixed, old, new = blend(rows[0], weights, rows[1], 1e-6)
     assert np.allclose(mixed, expected, atol=1e-5)
     assert np.allclose(old, scaled(recent), atol=1e-6)
     assert np.allclose(new, scaled(attention), atol=1e-5)
-    alone = weighted_recency(weights * 0 + 1, rows[1], 1e-6)
-    assert torch.equal(blend(None, weights * 0, alone, 1e-6), old.expand(3, -1))
+    assert torch.equal(blend(None, weights * 0 + 1, rows[1], 1e-6), old.expand(3, -1))
     assert (min_max(torch.ones(5), 1e-6) == 0).all()
 
 

@@ -14,7 +14,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import top_rows
-from hermes.scores.importance import blend, recency, weighted_recency
+from hermes.scores.importance import recency, weighted_recency, with_attention
 from hermes.scores.smoothing import aligned, smooth_across_layers, smoothing_matrix
 from hermes.store.layer_stack import LayerStack
 
@@ -63,7 +63,7 @@ class Hermes(Policy):
         for stack, attended in zip(memory.stacks[::-1], attention[::-1], strict=True):
             constants = self._constants_of(stack)
             recent, epsilon = self._recent_of(stack), self.config.min_max_epsilon
-            raw = blend(attended, constants.attention_weight, recent, epsilon)
+            raw = with_attention(recent, constants.attention_weight, attended, epsilon)
             deeper = smoothed[-1][0].to(stack.device) if smoothed else None
             deeper = None if deeper is None else aligned(deeper, raw[-1])
             smoothed.append(smooth_across_layers(raw, constants.smoothing, deeper))

@@ -8,8 +8,8 @@ Deviations: the paper compresses every clip once, pages the result to the host a
 pages when asked; here everything lives in one budget, so older tokens are scored again by the
 attention of the newest chunk, buckets are equal spans of the time remembered, and nothing is
 retrieved. Attention is divided by the number of queries that can see a token and taken over
-`max_queries` evenly spaced queries per head and chunk. It is observed only while a chunk is read that
-makes something leave.
+`max_queries` evenly spaced queries per head and chunk. It is observed only while a chunk is read
+that makes something leave.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hermes.scores.attention import attention_weights, scaled
+from hermes.scores.attention import attention_weights
 from hermes.store import blocks
 
 
@@ -31,11 +31,11 @@ def received_attention(queries: Tensor, keys: Tensor, scaling: float, max_querie
     count, cached = min(max_queries, num_new), num_keys - num_new
     picked = _spread(heads, count, num_new, keys.device)
     later = torch.arange(num_new, device=keys.device) > picked[..., None]
-    asking = scaled(queries.gather(1, picked[..., None].expand(-1, -1, queries.shape[2])), scaling)
+    asking = queries.gather(1, picked[..., None].expand(-1, -1, queries.shape[2]))[None]
     parts = keys[None, :, :cached], keys[None, :, cached:]
     total = torch.zeros(num_keys, dtype=torch.float32, device=keys.device)
     for rows in _blocks(count, heads * num_keys):
-        weights = attention_weights(asking[None, :, rows], *parts, later[:, rows])
+        weights = attention_weights(asking[:, :, rows], *parts, scaling, later[:, rows])
         total += weights.sum(dim=(0, 1, 2))
     total[:cached] /= heads * count
     total[cached:] /= (~later).sum(dim=(0, 1))

@@ -34,8 +34,8 @@ def mean_attention(
     cached = keys.shape[1] - queries.shape[1]
     hidden = later_ones(queries.shape[1], queries.device) if causal else None
     result = queries.new_empty(1, keys[0, columns].shape[0], dtype=torch.float32)
-    parts = scaled(queries, scaling)[None], keys[None, :, :cached], keys[None, :, cached:]
-    attend(*parts, columns, result, hidden)
+    parts = queries[None], keys[None, :, :cached], keys[None, :, cached:]
+    attend(*parts, scaling, columns, result, hidden)
     return result[0]
 
 
@@ -43,6 +43,7 @@ def attend(
     queries: Tensor,
     keys: Tensor,
     own: Tensor,
+    scaling: float,
     columns: slice,
     result: Tensor,
     hidden: Tensor | None = None,
@@ -50,7 +51,7 @@ def attend(
     """`mean_attention` of several layers, four operators per block of layers in fp32.
 
     Args:
-        queries: (l, h, q, d) rotated and `scaled`.
+        queries: (l, h, q, d) rotated, perhaps fp32 where keys are not.
         keys: (l, g, n, d) rotated; a view of the cache.
         own: (l, g, m, d) rotated, not in the cache.
         columns: of the n + m keys.
@@ -63,35 +64,34 @@ def attend(
     for layers in blocks.layer_blocks(num_layers, row * rows):
         part, into = (queries[layers], keys[layers], own[layers]), result[layers]
         if rows == count:
-            weights = attention_weights(*part, hidden)
+            weights = attention_weights(*part, scaling, hidden)
             torch.mean(weights[..., columns], dim=(1, 2), out=into)
             continue
         into.zero_()
         for first in range(0, count, rows):
             some = slice(first, first + rows)
             seen = None if hidden is None else hidden[some]
-            weights = attention_weights(part[0][:, :, some], *part[1:], seen)
+            weights = attention_weights(part[0][:, :, some], *part[1:], scaling, seen)
             into += weights[..., columns].sum(dim=(1, 2))
         into /= heads * count
 
 
-def attention_weights(queries: Tensor, keys: Tensor, own: Tensor, hidden: Tensor | None) -> Tensor:
+def attention_weights(
+    queries: Tensor, keys: Tensor, own: Tensor, scaling: float, hidden: Tensor | None
+) -> Tensor:
     """(l, h, q, n + m) fp32 softmax; arguments as in `attend`."""
     num_layers, heads, count, width = queries.shape
     groups, cached, new = keys.shape[1], keys.shape[2], own.shape[2]
-    rows = queries.reshape(num_layers * groups, -1, width)
+    rows = queries.float().reshape(num_layers * groups, -1, width)
+    if _adds_halves(keys):
+        rows = (rows * scaling).to(keys.dtype)
     logits = rows.new_empty(*rows.shape[:2], cached + new, dtype=torch.float32)
-    _product(rows, keys.flatten(0, 1), logits[..., :cached])
-    _product(rows, own.flatten(0, 1), logits[..., cached:])
+    _product(rows, keys.flatten(0, 1), scaling, logits[..., :cached])
+    _product(rows, own.flatten(0, 1), scaling, logits[..., cached:])
     logits = logits.view(num_layers, heads, count, cached + new)
     if hidden is not None:
         logits[..., cached:].masked_fill_(hidden, -torch.inf)
     return logits.softmax(dim=-1)
-
-
-def scaled(queries: Tensor, scaling: float) -> Tensor:
-    """Queries times `scaling`, contiguous and rounded once."""
-    return (queries.float() * scaling).to(queries.dtype)
 
 
 def later_ones(count: int, device: torch.device) -> Tensor:
@@ -99,14 +99,14 @@ def later_ones(count: int, device: torch.device) -> Tensor:
     return torch.ones(count, count, dtype=torch.bool, device=device).triu_(1)
 
 
-def _product(rows: Tensor, keys: Tensor, out: Tensor) -> None:
-    """(b, q, d) times (b, n, d) into (b, q, n) fp32."""
-    if _in_halves(rows):
+def _product(rows: Tensor, keys: Tensor, scaling: float, out: Tensor) -> None:
+    """Scaled logits of (b, q, d) and (b, n, d) into (b, q, n) fp32; halves are scaled already."""
+    if _adds_halves(keys):
         torch.bmm(rows, keys.mT, out_dtype=torch.float32, out=out)
     else:
-        torch.bmm(rows.float(), keys.float().mT, out=out)
+        out.baddbmm_(rows, keys.float().mT, beta=0, alpha=scaling)
 
 
-def _in_halves(states: Tensor) -> bool:
+def _adds_halves(states: Tensor) -> bool:
     """Whether the device multiplies half precision and adds up in fp32 (meta stands for one)."""
     return states.device.type in ("cuda", "meta") and states.dtype != torch.float32

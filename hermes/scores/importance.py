@@ -32,12 +32,9 @@ def min_max(scores: Tensor, epsilon: float) -> Tensor:
     return (scores - low) / (high - low + epsilon)
 
 
-def weighted_recency(weight: Tensor, scores: Tensor, epsilon: float) -> Tensor:
-    """(l, n) w * R of Eq. 3: min-max normalised (l, n) recency and (l, 1) fp64 w per layer."""
-    return weight.float() * min_max(scores, epsilon)
-
-
-def blend(attention: Tensor | None, weight: Tensor, recent: Tensor, epsilon: float) -> Tensor:
+def blend(
+    attention: Tensor | None, recency_weight: Tensor, recency_scores: Tensor, epsilon: float
+) -> Tensor:
     """Score (1 - w) * A + w * R of min-max normalised attention and recency (paper Eq. 3).
 
     With w = 1 this is the sensory score (Eq. 1), whatever the attention; with w = 0 the long-term
@@ -45,12 +42,25 @@ def blend(attention: Tensor | None, weight: Tensor, recent: Tensor, epsilon: flo
 
     Args:
         attention: (l, n) finite; None where w = 1 in all layers.
-        weight: (l, 1) fp32, 1 - w per layer.
-        recent: (l, n) `weighted_recency`.
+        recency_weight: (l, 1) fp64 w per layer.
+        recency_scores: (l, n).
 
     Returns:
         (l, n) fp32.
     """
+    recent = weighted_recency(recency_weight, recency_scores, epsilon)
+    return with_attention(recent, (1 - recency_weight).float(), attention, epsilon)
+
+
+def weighted_recency(weight: Tensor, scores: Tensor, epsilon: float) -> Tensor:
+    """(l, n) w * R of Eq. 3: min-max normalised (l, n) recency, (l, 1) fp64 w per layer."""
+    return weight.float() * min_max(scores, epsilon)
+
+
+def with_attention(
+    recent: Tensor, weight: Tensor, attention: Tensor | None, epsilon: float
+) -> Tensor:
+    """(l, n) `weighted_recency` and the other part of Eq. 3; `weight` is (l, 1) fp32 1 - w."""
     if attention is None:
         return recent
     return torch.addcmul(recent, weight, min_max(attention.float(), epsilon))

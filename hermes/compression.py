@@ -64,7 +64,9 @@ def compress(
     folding = [policy.folding(stack) for stack in memory.stacks]
     weighted = config.summary == "weighted"
     summaries = [
-        fold_evicted(stack, layers, rows, weighted=weighted) if layers else None
+        fold_evicted(stack, layers, rows, weighted=weighted, has_text=memory.has_frame_text)
+        if layers
+        else None
         for stack, layers, rows in zip(memory.stacks, folding, kept, strict=True)
     ]
     policy.evicting(memory, attention, kept)

@@ -381,7 +381,7 @@ class StreamMemory:
         for stack, summary in zip(self.stacks, summaries, strict=True):
             if renumber is not None:
                 stack.renumber(renumber)
-            stack.settle(summary)
+            stack.settle(summary, renumbered=renumber is not None)
         self.num_renumberings += renumber is not None
 
     def _check_counts(self, counts: list[int]) -> None:
@@ -410,7 +410,9 @@ class StreamMemory:
         return self._angles(stack.positions[index, :, stack.following(num_new)])
 
 
-def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bool) -> Summary:
+def fold_evicted(
+    stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bool, has_text: bool = True
+) -> Summary:
     """Fold what `layers` of a stack do not keep; `kept` (l, k) as for `StreamMemory.keep`."""
     visual, origin = stack.visual, stack.origin
     keys, values = (
@@ -427,6 +429,7 @@ def fold_evicted(stack: LayerStack, layers: slice, kept: Tensor, *, weighted: bo
         origin.weights[layers, visual],
         kept[layers, :-1],
         weighted=weighted,
+        has_text=has_text,
     )
 
 

@@ -1,6 +1,6 @@
 """Rotary position embedding applied at use: keys rest un-rotated, so a position is an integer.
 
-Shapes: g heads, n tokens, d head width.
+Shapes: l layers, g heads, n tokens, d head width.
 """
 
 from __future__ import annotations
@@ -12,6 +12,13 @@ from torch import Tensor
 
 Angles = Callable[[Tensor], tuple[Tensor, Tensor]]
 """Positions (axes, n) -> cos and sin, each (n, d) fp32. Injected by the model family."""
+
+
+def layer_tables(angles: Angles, positions: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin (l, n, d) of the (axes, l, n) positions of l layers."""
+    cos, sin = angles(positions.flatten(1))
+    shape = (*positions.shape[1:], -1)
+    return cos.view(shape), sin.view(shape)
 
 
 def rotate(states: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

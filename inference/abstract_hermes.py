@@ -26,7 +26,6 @@ from hermes import (
     ensure_positions,
     make_policy,
 )
-from hermes.compression import stacked_attention
 from hermes.policies import Guidance, Policy
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_text import with_policy_text
@@ -43,7 +42,7 @@ from inference.answers.prompts import (
     parse_options,
     prompts_hash,
 )
-from inference.answers.timing import AnswerTiming, Stopwatch
+from inference.answers.timing import AnswerTiming, Lap
 from inference.attention import choose_kernel
 from inference.checkpoints.processor import Processor
 from inference.decoder import Output, StreamDecoder
@@ -231,12 +230,18 @@ class AbstractHermes(ReleasedNames, ABC):
         self.kept.clear()
         self.total_processed_frames = 0
         self.last_encoded_frames = 0
-        self.compression_seconds = 0.0
+        self._compression: Lap | None = None
         self.last_compression = Compression(entered=False)
         self.last_timing: AnswerTiming | None = None
         self._fresh = False
         self._delay_seconds = 0.0
         self._tokens_per_frame: float | None = None
+
+    @property
+    def compression_seconds(self) -> float:
+        """What the latest compression took; 0 before the first. The device times it, so that
+        watching need not wait."""
+        return self._compression.seconds if self._compression else 0.0
 
     @property
     def next_seconds(self) -> float:
@@ -269,9 +274,9 @@ class AbstractHermes(ReleasedNames, ABC):
         Raises:
             FrameError: wrong type or shape.
         """
-        watch = Stopwatch(self.device)
+        lap = Lap(self.device)
         chunk = self.see(to_frames(frames))
-        return replace(chunk, vision_seconds=watch.seconds())
+        return replace(chunk, vision=lap.stop())
 
     @cached_property
     def lookahead(self) -> Lookahead:
@@ -372,7 +377,7 @@ class AbstractHermes(ReleasedNames, ABC):
         if not self._fresh:
             return
         self._answering.refuse_interruption()
-        watch = Stopwatch(self.device)
+        lap = Lap(self.device)
         with self.naming_remedies("scoring the memory"):
             self.last_compression = compress(
                 self.memory,
@@ -382,7 +387,7 @@ class AbstractHermes(ReleasedNames, ABC):
                 lambda wanted: self.guidance_attention(wanted, texts),
             )
         self._fresh = False
-        self.compression_seconds = watch.seconds()
+        self._compression = lap.stop()
 
     def guidance_attention(
         self, wanted: Mapping[int, Guidance], texts: Mapping[Guidance, str] | None = None
@@ -399,13 +404,13 @@ class AbstractHermes(ReleasedNames, ABC):
         turn = self.conv_history[-1] if self.conv_history and self.config.use_history else None
         texts = {**guidance_texts(turn, self.config.guidance_prompts), **(texts or {})}
         ids = {name: self.processor.encode(texts[name]) for name in sorted(set(wanted.values()))}
-        longest = max(map(len, ids.values()), default=0)
-        ensure_positions(self.memory, self.rule, self.max_positions, longest)
-        attention: dict[int, Tensor] = {}
-        for name, tokens in ids.items():
-            layers = sorted(layer for layer, text in wanted.items() if text == name)
-            attention |= probe(self.decoder, self.memory, self.rule, self.embed(tokens), layers)
-        return [stacked_attention(attention, stack) for stack in self.memory.stacks]
+        if not ids:
+            return [None] * len(self.memory.stacks)
+        lengths = [len(tokens) for tokens in ids.values()]
+        ensure_positions(self.memory, self.rule, self.max_positions, max(lengths))
+        parts = self.embed(torch.cat(list(ids.values()))).split(lengths)
+        embedded = dict(zip(ids, parts, strict=True))
+        return probe(self.decoder, self.memory, self.rule, embedded, wanted)
 
     def stream_answer(
         self,

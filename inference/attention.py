@@ -39,15 +39,22 @@ def _grouped_causal(queries: Tensor, keys: Tensor, values: Tensor, scaling: floa
 
 def _folded(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
     """The r query heads that share a key head become r * q rows of it."""
-    (num_heads, num_new, width), (num_groups, num_keys, _) = queries.shape, keys.shape
-    rows = queries.reshape(1, num_groups, -1, width)
+    (num_heads, num_new, _), (num_groups, num_keys, _) = queries.shape, keys.shape
     mask = None
     if num_new > 1:
         mask = _folded_mask(num_new, num_keys, num_heads // num_groups, queries.device)
+    return masked(queries, keys, values, scaling, mask)
+
+
+def masked(
+    queries: Tensor, keys: Tensor, values: Tensor, scaling: float, mask: Tensor | None
+) -> Tensor:
+    """As `_folded`, under a (r * q, n) bool mask, True where a row may look; None: everywhere."""
+    rows = queries.reshape(1, len(keys), -1, queries.shape[2])
     attended = scaled_dot_product_attention(
         rows, keys[None], values[None], attn_mask=mask, scale=scaling
     )
-    return attended.reshape(num_heads, num_new, width)
+    return attended.reshape(queries.shape)
 
 
 @lru_cache(maxsize=4)  # all layers of a band share one mask

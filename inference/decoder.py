@@ -22,6 +22,7 @@ from hermes.rotation import rotate
 from hermes.store.provenance import Provenance
 from inference.attention import Kernel
 from inference.layers.plain_layer import PlainLayer
+from inference.packed_texts import PackedTexts
 
 Output = Literal["none", "last", "all"]
 """Which rows of the last hidden state are wanted; the last layer computes no others."""
@@ -78,6 +79,7 @@ class StreamDecoder:
         recall: Recall | None = None,
         depth: int | None = None,
         added: Sequence[Tensor] = (),
+        packed: PackedTexts | None = None,
     ) -> Tensor | None:
         """Read q new tokens into the memory.
 
@@ -90,6 +92,7 @@ class StreamDecoder:
                 positions of the new tokens are settled before.
             depth: stop after so many layers (only inside `memory.scratch()`).
             added: (q, e) features added to the hidden states behind the first layers, one each.
+            packed: the new tokens are several texts that do not see each other.
 
         Returns:
             Normalised hidden states (rows, e) or None, as `output` says.
@@ -98,10 +101,10 @@ class StreamDecoder:
         hidden = embeddings
         with memory.append(placement, provenance) as angles:
             for index in range(last):
-                hidden = self._layer(index, hidden, memory, angles, "all", observer, recall)
+                hidden = self._layer(index, hidden, memory, angles, "all", observer, recall, packed)
                 if index < len(added):
                     hidden = hidden + added[index].to(hidden.device)
-            hidden = self._layer(last, hidden, memory, angles, output, observer, recall)
+            hidden = self._layer(last, hidden, memory, angles, output, observer, recall, packed)
         return None if output == "none" else self.norm(hidden)
 
     def project(self, index: int, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -121,10 +124,12 @@ class StreamDecoder:
         rows: Output,
         observer: Observer | None,
         recall: Recall | None,
+        packed: PackedTexts | None,
     ) -> Tensor:
         hidden = hidden.to(memory.place_of(index)[0].device)
+        hidden = hidden if packed is None else hidden[: packed.num_rows(index)]
         states = self.project(index, hidden)
-        attended = self.attend(index, states, memory, angles, rows, observer, recall)
+        attended = self.attend(index, states, memory, angles, rows, observer, recall, packed)
         if attended is None:
             return hidden
         return self.after_attention(index, hidden[-attended.shape[1] :], attended)
@@ -138,18 +143,20 @@ class StreamDecoder:
         rows: Output = "all",
         observer: Observer | None = None,
         recall: Recall | None = None,
+        packed: PackedTexts | None = None,
     ) -> Tensor | None:
         """Write what `project` gave into an open memory and attend over all of it: (h, rows, d).
 
         Args:
             angles: what `StreamMemory.append` yielded.
             rows: "last" attends for the last token only, "none" for none and gives None.
+            packed: several texts that do not see each other.
         """
         queries, new_keys, new_values = states
         scaling = self.scaling(index)
         if recall:
             recall(index, queries)
-        cos, sin = angles(index)
+        cos, sin = (table[: queries.shape[1]] for table in angles(index))
         keys, values = memory.write(index, new_keys, new_values, cos, sin)
         if observer:
             observer(index, rotate(queries, cos, sin), keys, scaling)
@@ -157,7 +164,8 @@ class StreamDecoder:
             return None
         if rows == "last":
             queries, cos, sin = queries[:, -1:], cos[-1:], sin[-1:]
-        return self.kernel(rotate(queries, cos, sin), keys, values, scaling)
+        kernel = self.kernel if packed is None else packed.kernel
+        return kernel(rotate(queries, cos, sin), keys, values, scaling)
 
     def after_attention(self, index: int, hidden: Tensor, attended: Tensor) -> Tensor:
         """The rest of a layer: (q, e) hidden states and their (h, q, d) attention -> (q, e)."""

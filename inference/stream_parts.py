@@ -36,9 +36,10 @@ class Stream(Protocol):
     kept: Kept
     conv_history: list[Turn]
     total_processed_frames: int
-    compression_seconds: float
     last_timing: AnswerTiming | None
 
+    @property
+    def compression_seconds(self) -> float: ...
     @property
     def memory(self) -> StreamMemory: ...
     @property

@@ -270,7 +270,11 @@ def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
     elif value:
         traffic.operators["fill"] += 1
     found = func(*_bare((tensor, index, *value)))
-    return None if value else PretendedTensor(found, tensor.device)
+    if value:
+        return None
+    if indices:
+        return _made(traffic, "index", [tensor, *indices], found, tensor.device)
+    return PretendedTensor(found, tensor.device)
 
 
 def _attention(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
@@ -281,17 +285,26 @@ def _attention(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
         raise DeviceMismatch(f"scaled_dot_product_attention: {devices} at {caller()}")
     traffic.operators["scaled_dot_product_attention"] += 1
     args, kwargs = _bare((args, kwargs))
-    return PretendedTensor(func(*args, **kwargs), devices.pop())
+    return _made(traffic, "attention", tensors, func(*args, **kwargs), devices.pop())
+
+
+def _made(
+    traffic: Traffic, name: str, inputs: list[Tensor], result: Tensor, device: torch.device
+) -> PretendedTensor:
+    """What a kernel of the current stream made of its inputs."""
+    traffic.streams.launched(name, _held(inputs), [result], mutates=False)
+    return PretendedTensor(result, device)
 
 
 def _rms_norm(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
     """One kernel where torch is built for GPUs; without them it is taken apart."""
-    devices = {leaf.device for leaf in _tensors((args, kwargs))}
+    tensors = _tensors((args, kwargs))
+    devices = {leaf.device for leaf in tensors}
     if len(devices) != 1:
         raise DeviceMismatch(f"rms_norm: {devices} at {caller()}")
     traffic.operators["rms_norm"] += 1
     args, kwargs = _bare((args, kwargs))
-    return PretendedTensor(func(*args, **kwargs), devices.pop())
+    return _made(traffic, "rms_norm", tensors, func(*args, **kwargs), devices.pop())
 
 
 def _tolist(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
@@ -305,7 +318,7 @@ def _contiguous(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
     if whole is tensor.held:
         return tensor
     traffic.operators["copy"] += 1
-    return PretendedTensor(whole, tensor.device)
+    return _made(traffic, "copy", [tensor], whole, tensor.device)
 
 
 def _numpy(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:

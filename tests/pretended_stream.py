@@ -31,7 +31,8 @@ class Cost(NamedTuple):
     """Of one chunk (encode and compress) or one question, on pretended devices."""
 
     waits: int
-    """The host stood still; reading a clock on a GPU is left out (`clock_waits`)."""
+    """The host stood still; reading a clock on a GPU is left out (`clock_waits`). Watching reads
+    none."""
     clock_waits: int
     """`synchronize` of the stopwatches."""
     copies: int
@@ -61,6 +62,8 @@ class Run(NamedTuple):
     held: dict[str, torch.Tensor]
     costs: dict[str, Cost]
     """Of the first `question` and of the `chunk` after it; empty on the CPU."""
+    uploads: dict[str, int]
+    """For each of these the copies from host to device, host indices among them."""
     places: dict[str, set[tuple[str, str]]]
     """For each of these the (kind, file:line) of waits and copies."""
 
@@ -68,11 +71,13 @@ class Run(NamedTuple):
 def run_stream(engine: AbstractHermes, traffic: Traffic | None = None) -> Run:
     """Two chunks, a question, another chunk, a question in the dialogue."""
     costs: dict[str, Cost] = {}
+    uploads: dict[str, int] = {}
     places: dict[str, set[tuple[str, str]]] = {}
 
     def measured(name: str) -> None:
         if traffic:
             costs[name] = Cost.of(traffic)
+            uploads[name] = traffic.num_copies("h2d", "index")
             places[name] = {*traffic.waits, *traffic.copies}
             traffic.clear()
 
@@ -88,7 +93,7 @@ def run_stream(engine: AbstractHermes, traffic: Traffic | None = None) -> Run:
             measured("chunk")
     second = ask(engine, "!", max_new_tokens=MAX_NEW_TOKENS)
     engine.memory.check_integrity(engine.max_positions)
-    return Run([first, second], contents(engine), costs, places)
+    return Run([first, second], contents(engine), costs, uploads, places)
 
 
 def kv_size_of(base: AbstractHermes) -> int:

@@ -9,6 +9,7 @@ Clocks are vectors: what a stream knows to be finished of every stream.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -63,22 +64,32 @@ class PretendedStream:
 class PretendedEvent:
     """What was finished on a stream when this was recorded there."""
 
-    def __init__(self, streams: Streams) -> None:
-        self.streams, self.clock = streams, Clock()
+    def __init__(self, streams: Streams, enable_timing: bool = False) -> None:
+        self.streams, self.clock, self.has_time = streams, Clock(), enable_timing
 
     def record(self, stream: PretendedStream | None = None) -> None:
         """Behind all that has been issued on the stream, by default the current one."""
         stream = stream or self.streams.current
         self.streams.log.append(("record", stream.name))
         self.clock = dict(stream.clock)
+        self.seconds, self._waits = time.perf_counter(), self.streams.num_waits
+
+    def query(self) -> bool:
+        """Whether the host has waited since."""
+        return self.streams.num_waits != self._waits
+
+    def elapsed_time(self, end: PretendedEvent) -> float:
+        """Milliseconds between two events that tell the time."""
+        assert self.has_time and end.has_time
+        return 1000 * (end.seconds - self.seconds)
 
     def wait(self, stream: PretendedStream | None = None) -> None:
         """As `wait_event`."""
         (stream or self.streams.current).wait_event(self)
 
     def synchronize(self) -> None:
-        """The host stands still."""
-        self.streams.host_waits("event synchronize")
+        """The host stands still; a clock is one that tells the time."""
+        self.streams.host_waits("synchronize" if self.has_time else "event synchronize")
 
 
 class Streams:
@@ -90,6 +101,8 @@ class Streams:
         self.foreign: Counter[tuple[str, str]] = Counter()
         """(stream, operator): uses of another stream's memory that it was not told of."""
         self.host_waits = host_waits
+        self.num_waits = 0
+        """How often the host has stood still."""
         self._all = [PretendedStream(self, "main")]
         self.current = self._all[0]
         self._written: dict[int, tuple[PretendedStream, int]] = {}
@@ -112,6 +125,7 @@ class Streams:
 
     def synchronized(self) -> None:
         """The host has waited for everything."""
+        self.num_waits += 1
         for stream in self._all:
             for other in self._all:
                 stream.learn(other.clock)
@@ -150,7 +164,7 @@ class Streams:
         """What stands in for names of `torch.cuda`; classes for classes, as annotations need."""
         make: dict[str, Callable[..., Any]] = {
             "Stream": lambda cls, *_, **__: self.open(),
-            "Event": lambda cls, *_, **__: PretendedEvent(self),
+            "Event": lambda cls, enable_timing=False: PretendedEvent(self, enable_timing),
         }
         return {
             **{name: type(name, (), {"__new__": new}) for name, new in make.items()},

@@ -12,7 +12,8 @@ from hermes import MemoryConfig, MemoryLayout, configure
 from hermes.layout import Band
 from hermes.policies.uniform import spread
 from hermes.positions import dense_ranks
-from hermes.scores.importance import blend, mean_attention, min_max, recency
+from hermes.scores.attention import mean_attention
+from hermes.scores.importance import blend, min_max, recency
 from hermes.scores.smoothing import smooth_across_layers, smoothing_matrix
 from hermes.scores.summary import fold
 from inference.llavaov_hermes import LlavaOneVisionHermes

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from pretended_device import move
-from pretended_stream import KV_SIZE, run_stream, stream_on_pretended
+from pretended_stream import KV_SIZE, Run, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
 from hermes.policies import POLICIES
@@ -43,6 +43,7 @@ def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
     assert places == {f"cuda:{index}" for index in range(num_devices)}
     assert seen.answers == expected.answers
     assert_same(seen.held, expected.held)
+    check_limits(seen, policy, num_devices)
     recorded = json.loads(RECORD.read_text())["costs"][family][policy][str(num_devices)]
     hidden = {place for places in seen.places.values() for place in places if place[0] == "index"}
     assert not hidden, "torch copies host indices without being asked"
@@ -51,6 +52,15 @@ def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
         assert found == {name: recorded[part][name] for name in found}, (
             f"{part}: {sorted(seen.places[part])}; if meant, run scripts/count_waits.py"
         )
+
+
+def check_limits(seen: Run, policy: str, num_devices: int) -> None:
+    """Watching reads no clock; where it is all the work, the host hardly takes part."""
+    chunk = seen.costs["chunk"]
+    assert chunk.clock_waits == 0, sorted(seen.places["chunk"])
+    if num_devices == 1 and not POLICIES[policy].works_at_question_time:
+        assert chunk.waits <= 2, sorted(seen.places["chunk"])
+        assert seen.uploads["chunk"] <= 4, sorted(seen.places["chunk"])
 
 
 OTHER_PATHS = [

@@ -14,7 +14,7 @@ from tiny import SIDE, largest_error, open_stream
 from transformers import DynamicCache
 
 from hermes.rotation import rotate
-from hermes.scores.importance import mean_attention
+from hermes.scores.attention import mean_attention
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 QUESTION = "\nWhat moved?<|im_end|><|im_start|>assistant\n"

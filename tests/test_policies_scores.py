@@ -26,7 +26,7 @@ from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import top_after, top_rows
 from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors
 from hermes.policy_parts.value_norm import known_frames, masked_mean, pooled_norms
-from hermes.scores.importance import mean_attention
+from hermes.scores.attention import mean_attention
 
 LENGTH = 4
 

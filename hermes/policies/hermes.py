@@ -14,7 +14,7 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.guidance import Guidance
 from hermes.policy_parts.selection import top_rows
-from hermes.scores.importance import blend, recency
+from hermes.scores.importance import recency, weighted_recency, with_attention
 from hermes.scores.smoothing import aligned, smooth_across_layers, smoothing_matrix
 from hermes.store.layer_stack import LayerStack
 
@@ -30,6 +30,8 @@ class _Constants(NamedTuple):
 
     recency_weight: Tensor
     """(l, 1) fp64."""
+    attention_weight: Tensor
+    """(l, 1): what is left of it."""
     decay: Tensor
     """(l, 1)."""
     smoothing: Tensor
@@ -44,6 +46,7 @@ class Hermes(Policy):
     def __init__(self, config: MemoryConfig, layout: MemoryLayout) -> None:
         super().__init__(config, layout)
         self._constants: dict[range, _Constants] = {}
+        self._recent: dict[range, Tensor] = {}
 
     def guidance(self, layer: int) -> Guidance | None:
         """The band's text; None where attention has no weight (Eq. 1)."""
@@ -59,8 +62,8 @@ class Hermes(Policy):
         smoothed: list[Tensor] = []
         for stack, attended in zip(memory.stacks[::-1], attention[::-1], strict=True):
             constants = self._constants_of(stack)
-            recent = recency(stack.num_visual, constants.decay, stack.device)
-            raw = blend(attended, constants.recency_weight, recent, self.config.min_max_epsilon)
+            recent, epsilon = self._recent_of(stack), self.config.min_max_epsilon
+            raw = with_attention(recent, constants.attention_weight, attended, epsilon)
             deeper = smoothed[-1][0].to(stack.device) if smoothed else None
             deeper = None if deeper is None else aligned(deeper, raw[-1])
             smoothed.append(smooth_across_layers(raw, constants.smoothing, deeper))
@@ -84,6 +87,16 @@ class Hermes(Policy):
         assert attention is not None
         return top_rows(attention, self.budget(stack), self.folding(stack))
 
+    def _recent_of(self, stack: LayerStack) -> Tensor:
+        """(l, n) what recency gives; the same at every chunk once the budget is full."""
+        known, count = self._recent.get(stack.layers), stack.num_visual
+        if known is None or known.shape[1] != count:
+            constants, epsilon = self._constants_of(stack), self.config.min_max_epsilon
+            recent = recency(count, constants.decay, stack.device)
+            known = weighted_recency(constants.recency_weight, recent, epsilon)
+            self._recent[stack.layers] = known
+        return known
+
     def _constants_of(self, stack: LayerStack) -> _Constants:
         if stack.layers not in self._constants:
             pairs = [self.layout.recency(layer, self.config) for layer in stack.layers]
@@ -94,5 +107,7 @@ class Hermes(Policy):
                 for layer in range(stack.layers.start, stop)
             ]
             matrix = smoothing_matrix(lambdas).to(stack.device)
-            self._constants[stack.layers] = _Constants(weights, decays.float(), matrix)
+            self._constants[stack.layers] = _Constants(
+                weights, (1 - weights).float(), decays.float(), matrix
+            )
         return self._constants[stack.layers]

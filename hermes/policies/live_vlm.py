@@ -8,8 +8,8 @@ Deviations: the paper compresses every clip once, pages the result to the host a
 pages when asked; here everything lives in one budget, so older tokens are scored again by the
 attention of the newest chunk, buckets are equal spans of the time remembered, and nothing is
 retrieved. Attention is divided by the number of queries that can see a token and taken over
-`max_queries` evenly spaced queries per chunk. It is observed only while a chunk is read that
-makes something leave.
+`max_queries` evenly spaced queries per head and chunk. It is observed only while a chunk is read
+that makes something leave.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class LiveVlmOptions:
     recent_share: float = 0.25
     """Share of kv_size for the newest frames, kept whole: at least one, unless it is 0."""
     num_buckets: int = 16
-    max_queries: int = 256
-    """Visual tokens of a chunk whose attention is looked at."""
+    max_queries: int = 64
+    """Visual tokens of a chunk whose attention is looked at, in each head others."""
 
     def __post_init__(self) -> None:
         check_share("recent_share", self.recent_share)

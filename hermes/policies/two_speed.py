@@ -95,7 +95,6 @@ class TwoSpeed(Policy):
         tail = frame_tail(memory)
         chosen = self._choose_keyframes(memory, tail)
         self._pending = chosen, tail.numbers[-1 - self.recent_frames(tail)]
-        self._chosen = torch.tensor(chosen, dtype=torch.int64)
         self._num_recent = self.recent_frames(tail) * tail.tokens_per_frame
         return super().choose(memory, attention)
 
@@ -126,11 +125,16 @@ class TwoSpeed(Policy):
         past = self.config.kv_size - self.recent_frames(tail) * length
         limit = int(options.keyframe_share * past) // length
         candidates = tail.whole_among(self._keyframes) + self.aged(tail)
+        self._chosen = torch.empty(0, dtype=torch.int64, device=memory.device)
         if not limit or not candidates:
             return []
         candidates.append(tail.numbers[-self.recent_frames(tail)])
-        similarity = frame_similarity(memory, tail, candidates)
-        return choose_keyframes(candidates, similarity, limit, options.keyframe_frames)
+        numbers = torch.tensor(candidates).to(memory.device)
+        similarity = frame_similarity(memory, tail, numbers)
+        chosen = choose_keyframes(candidates, similarity, limit, options.keyframe_frames)
+        if chosen:  # picked where they are
+            self._chosen = torch.stack([numbers[candidates.index(number)] for number in chosen])
+        return chosen
 
     def _past(self, stack: LayerStack, attended: Tensor | None, num_past: int) -> Tensor:
         """(l, k) ascending indices of what stays of the first `num_past` visual tokens."""

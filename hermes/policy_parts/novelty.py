@@ -16,18 +16,16 @@ from hermes.policy_parts.frames import FrameTail
 from hermes.store.blocks import MOST_NUMBERS
 
 
-def frame_similarity(
-    memory: StreamMemory, tail: FrameTail, numbers: list[int]
-) -> list[list[float]]:
-    """(m, m) mean cosine of the layer-0 values of frames that are whole in layer 0.
+def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> list[list[float]]:
+    """(m, m) mean cosine of the layer-0 values of the frames with these (m,) numbers, given on the
+    device of layer 0, where they are whole.
 
     Layer-0 values depend on the picture alone, not on what was seen before. Waits for the device.
     """
     stack, length = memory.stacks[0], tail.tokens_per_frame
     start = stack.num_prefix + tail.num_text
     frames = stack.origin.frame[0, start : stack.num_tokens]  # ascending
-    wanted = torch.tensor(numbers).to(stack.device)
-    first = start + torch.searchsorted(frames, wanted)
+    first = start + torch.searchsorted(frames, numbers)
     rows = (first[:, None] + torch.arange(length, device=stack.device)).flatten()
     values = stack.values[0, :, rows].float()
     features = normalize(values, dim=-1).unflatten(1, (len(numbers), length))

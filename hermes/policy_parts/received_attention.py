@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BLOCK_QUERIES = 64
-"""Queries whose attention map exists at a time."""
+from hermes.scores.attention import attention_weights
+from hermes.store import blocks
 
 
 def received_attention(queries: Tensor, keys: Tensor, scaling: float, max_queries: int) -> Tensor:
@@ -21,26 +21,37 @@ def received_attention(queries: Tensor, keys: Tensor, scaling: float, max_querie
     Args:
         queries: (h, q, d) rotated.
         keys: (g, n, d) rotated; the last q belong to the queries, which see up to themselves.
-        max_queries: evenly spaced queries that are looked at, the last one always.
+        max_queries: queries of each head that are looked at, evenly spaced and not the same in
+            every head; the last one always.
 
     Returns:
         (n,) fp32.
     """
-    num_new, num_keys = queries.shape[1], keys.shape[1]
-    count = min(max_queries, num_new)
-    picked = num_new - 1 - torch.arange(count, device=keys.device) * num_new // count
+    (heads, num_new, _), num_keys = queries.shape, keys.shape[1]
+    count, cached = min(max_queries, num_new), num_keys - num_new
+    picked = _spread(heads, count, num_new, keys.device)
+    later = torch.arange(num_new, device=keys.device) > picked[..., None]
+    asking = queries.gather(1, picked[..., None].expand(-1, -1, queries.shape[2]))[None]
+    parts = keys[None, :, :cached], keys[None, :, cached:]
     total = torch.zeros(num_keys, dtype=torch.float32, device=keys.device)
-    seen_by = torch.zeros_like(total)
-    columns, wide = torch.arange(num_keys, device=keys.device), keys.float()
-    for rows in picked.split(_BLOCK_QUERIES):
-        hidden = columns > (num_keys - num_new + rows)[:, None]
-        total += _mean_over_heads(queries[:, rows].float(), wide, scaling, hidden).sum(dim=0)
-        seen_by += (~hidden).sum(dim=0)
-    return total / seen_by
+    for rows in _blocks(count, heads * num_keys):
+        weights = attention_weights(asking[:, :, rows], *parts, scaling, later[:, rows])
+        total += weights.sum(dim=(0, 1, 2))
+    total[:cached] /= heads * count
+    total[cached:] /= (~later).sum(dim=(0, 1))
+    return total
 
 
-def _mean_over_heads(queries: Tensor, keys: Tensor, scaling: float, hidden: Tensor) -> Tensor:
-    num_heads, num_rows, width = queries.shape
-    grouped = queries.reshape(keys.shape[0], -1, width)
-    logits = (grouped @ keys.transpose(1, 2)).mul_(scaling).view(num_heads, num_rows, -1)
-    return logits.masked_fill_(hidden, -torch.inf).softmax(dim=-1).mean(dim=0)
+def _spread(heads: int, count: int, num_new: int, device: torch.device) -> Tensor:
+    """(h, count) evenly spaced queries; those of other heads lie between those of one, so that
+    together they look from everywhere. The last query is one of the first head's."""
+    places = (
+        torch.arange(count, device=device) * heads + torch.arange(heads, device=device)[:, None]
+    )
+    return num_new - 1 - places * num_new // (heads * count)
+
+
+def _blocks(num_queries: int, numbers_per_query: int) -> list[slice]:
+    """Queries whose attention map exists at a time."""
+    size = max(1, blocks.MOST_NUMBERS // numbers_per_query)
+    return [slice(first, first + size) for first in range(0, num_queries, size)]

@@ -1,7 +1,6 @@
 """Importance of visual tokens: recency, guidance attention, and the blend of both.
 
-Shapes: h query heads, g key heads (h is a multiple of g), q query tokens, n cached tokens,
-d head width. All scores are fp32 whatever the model's dtype.
+Shapes: l layers, n cached tokens. All scores are fp32 whatever the model's dtype.
 """
 
 from __future__ import annotations
@@ -42,44 +41,26 @@ def blend(
     score (Eq. 2).
 
     Args:
-        attention: (l, n); None where w = 1 in all layers.
+        attention: (l, n) finite; None where w = 1 in all layers.
         recency_weight: (l, 1) fp64 w per layer.
         recency_scores: (l, n).
 
     Returns:
         (l, n) fp32.
     """
-    recent = min_max(recency_scores, epsilon)
+    recent = weighted_recency(recency_weight, recency_scores, epsilon)
+    return with_attention(recent, (1 - recency_weight).float(), attention, epsilon)
+
+
+def weighted_recency(weight: Tensor, scores: Tensor, epsilon: float) -> Tensor:
+    """(l, n) w * R of Eq. 3: min-max normalised (l, n) recency, (l, 1) fp64 w per layer."""
+    return weight.float() * min_max(scores, epsilon)
+
+
+def with_attention(
+    recent: Tensor, weight: Tensor, attention: Tensor | None, epsilon: float
+) -> Tensor:
+    """(l, n) `weighted_recency` and the other part of Eq. 3; `weight` is (l, 1) fp32 1 - w."""
     if attention is None:
         return recent
-    attended = min_max(attention.float(), epsilon)
-    blended = (1 - recency_weight).float() * attended + recency_weight.float() * recent
-    return torch.where(recency_weight == 1, recent, blended)
-
-
-def mean_attention(
-    queries: Tensor, keys: Tensor, scaling: float, columns: slice, *, causal: bool
-) -> Tensor:
-    """Attention that the cached tokens of `columns` receive, mean over heads and queries (Eq. 2).
-
-    Softmax runs over all keys, the queries' own included; logits and softmax in fp32.
-
-    Args:
-        queries: (h, q, d) rotated.
-        keys: (g, n, d) rotated; the last q of them belong to the queries.
-        scaling: usually d ** -0.5.
-        columns: the keys of interest.
-        causal: mask the queries' own keys to the lower right; False as in the released scorer.
-
-    Returns:
-        (columns,) fp32.
-    """
-    (num_heads, num_queries, width), (num_groups, num_keys, _) = queries.shape, keys.shape
-    grouped = queries.float().reshape(num_groups, -1, width)
-    logits = grouped @ keys.float().transpose(1, 2)
-    logits = logits.mul_(scaling).view(num_heads, num_queries, num_keys)
-    if causal:
-        own = logits[:, :, num_keys - num_queries :]
-        future = torch.ones(num_queries, num_queries, dtype=torch.bool, device=own.device)
-        own.masked_fill_(future.triu_(1), -torch.inf)
-    return logits.softmax(dim=-1)[:, :, columns].mean(dim=(0, 1))
+    return torch.addcmul(recent, weight, min_max(attention.float(), epsilon))

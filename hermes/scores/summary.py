@@ -38,6 +38,7 @@ def fold(
     kept: Tensor,
     *,
     weighted: bool,
+    has_text: bool = True,
 ) -> Summary:
     """Mean key and mean value of the tokens that are not kept.
 
@@ -54,23 +55,31 @@ def fold(
         seconds, weights: (m, n) time and multiplicity of each token.
         kept: (m, k) indices in [0, n) that stay; the others, at least one per
             layer, are folded, those of weight 0 (text of frames) only if there are no others.
+        has_text: whether there may be such; known to be False, it spares looking.
     """
-    gone = torch.ones_like(weights).scatter(1, kept, 0)
+    gone = torch.ones_like(weights).scatter_(1, kept, 0)
     share = weights * gone
-    share = torch.where(share.sum(dim=1, keepdim=True) > 0, share, gone)  # if all of it is text
+    if has_text:
+        share = torch.where(share.sum(dim=1, keepdim=True) > 0, share, gone)  # if all of it is text
     totals = share.sum(dim=1)
-    if not weighted:
+    if weighted:
+        share = share / totals[:, None]
+    elif has_text:
         share = (share > 0).to(share.dtype)
-    share = share / share.sum(dim=1, keepdim=True)
-    moments = (seconds * share.double()).sum(dim=1)
-    return Summary(layers, _means(keys, share), _means(values, share), totals, moments)
+        share = share / share.sum(dim=1, keepdim=True)
+    else:
+        share = gone / (gone.shape[1] - kept.shape[1])
+    moments = (seconds * share).sum(dim=1)  # fp64
+    rows = share[:, None].expand(-1, keys.shape[1], -1).contiguous().view(-1, 1, share.shape[1])
+    return Summary(layers, _means(keys, rows), _means(values, rows), totals, moments)
 
 
-def _means(states: States, share: Tensor) -> Tensor:
-    """(m, g, n, d) weighted by (m, n) -> (m, g, d)."""
-    _, heads, tokens, width = states.shape
+def _means(states: States, rows: Tensor) -> Tensor:
+    """(m, g, n, d) weighted by (m * g, 1, n) -> (m, g, d)."""
+    layers, heads, tokens, width = states.shape
     means = [
-        share[layers, None, None] @ states[layers].float()
-        for layers in layer_blocks(len(share), heads * tokens * width)
+        torch.bmm(rows[part.start * heads : part.stop * heads], states[part].float().flatten(0, 1))
+        for part in layer_blocks(layers, heads * tokens * width)
     ]
-    return torch.cat(means).squeeze(2).to(states.dtype)
+    whole = means[0] if len(means) == 1 else torch.cat(means)
+    return whole.view(layers, heads, width).to(states.dtype)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from hermes.positions import Renumber
-from hermes.rotation import Angles, rotate
+from hermes.rotation import Angles, layer_tables, rotate
 from hermes.scores.summary import Summary
 from hermes.store.blocks import layer_blocks
 from hermes.store.provenance import Provenance, ProvenanceBuffers
@@ -88,6 +88,7 @@ class LayerStack:
         self.num_rotated = [0] * count
         """Tokens of each layer whose rotated keys are valid."""
         self.num_prefix = self.num_tokens = 0
+        self._first_rows = self._number_rows()
 
     def __len__(self) -> int:
         """l."""
@@ -147,6 +148,7 @@ class LayerStack:
         positions[..., :used] = self.positions[..., :used]
         self.positions = positions
         self.origin.grow(capacity)
+        self._first_rows = self._number_rows()
 
     def following(self, num_new: int) -> slice:
         """Slots of so many tokens after those in use."""
@@ -155,8 +157,12 @@ class LayerStack:
     def open(self, offsets: Tensor, origin: Provenance | None) -> None:
         """Record positions and provenance of q new tokens; `offsets` is (a, q)."""
         new = self.following(offsets.shape[1])
-        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets.to(self.device)
-        self.origin.write(new, origin)
+        if origin is None:
+            self.origin.write_text(new)
+            offsets = offsets.to(self.device)
+        else:
+            offsets = self.origin.write(new, origin, offsets)
+        self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets
 
     def write(
         self, index: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor
@@ -195,10 +201,12 @@ class LayerStack:
 
     def angles(self, angles: Angles, slots: slice) -> tuple[Tensor, Tensor]:
         """cos and sin (l, slots, d) of the positions in all layers."""
-        positions = self.positions[..., slots]
-        flat = positions.transpose(0, 1).flatten(1)
-        cos, sin = (table.view(len(self), positions.shape[-1], -1) for table in angles(flat))
-        return cos, sin
+        return layer_tables(angles, self.positions[..., slots].transpose(0, 1))
+
+    def following_angles(self, angles: Angles, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for (a, n) offsets from the next free positions; nothing is written."""
+        positions = self.next_position.view(1, -1, 1) + offsets[:, None].to(self.device)
+        return layer_tables(angles, positions)
 
     def gather(self, kept: Tensor) -> None:
         """Move the visual tokens at (l, k) `kept` to the beginning; the others are gone.
@@ -206,26 +214,32 @@ class LayerStack:
         Rows ascend; every layer keeps equally many.
         """
         start, count = self.num_prefix, kept.shape[1]
-        slots, stop = kept + start, start + count
+        stop = start + count
         for layers in self.blocks(count):
-            self._gather_states(layers, slots[layers], slice(start, stop))
+            self._gather_states(layers, kept[layers], slice(start, stop))
         axes = self.positions.shape[1]
-        self.positions[..., start:stop] = self.positions.gather(
-            2, slots[:, None].expand(-1, axes, -1)
+        self.positions[..., start:stop] = self.positions[..., start:].gather(
+            2, kept[:, None].expand(-1, axes, -1)
         )
-        self.origin.gather(start, slots)
+        self.origin.gather(start, kept)
         self.num_tokens = stop
         self.truncate(stop)
 
-    def _gather_states(self, layers: slice, slots: Tensor, target: slice) -> None:
+    def _gather_states(self, layers: slice, kept: Tensor, target: slice) -> None:
         """Rows of the (l * g * c, ...) buffers: faster than a gather with an index per number."""
-        heads, capacity = self.keys.shape[1:3]
-        first = torch.arange(len(slots) * heads, device=self.device).view(-1, heads, 1) * capacity
-        rows = (first + slots[:, None]).flatten()
+        heads = self.keys.shape[1]
+        rows = (self._first_rows[: len(kept)] + kept[:, None]).flatten()
         for buffer in (part for name in _STATES for part in self.parts(name)):
             mine = buffer[layers]
-            moved = mine.flatten(0, 2).index_select(0, rows)
-            mine[:, :, target] = moved.view(len(slots), heads, slots.shape[1], -1)
+            moved = mine.flatten(0, 2)[target.start :].index_select(0, rows)
+            mine[:, :, target] = moved.view(len(kept), heads, kept.shape[1], -1)
+
+    def _number_rows(self) -> Tensor:
+        """(l, g, 1) row of the first token of each head in the (l * g * c, d) buffers."""
+        heads, capacity = self.keys.shape[1:3]
+        count = len(self) * heads
+        rows = torch.arange(0, count * capacity, capacity, device=self.device)
+        return rows.view(-1, heads, 1)
 
     def blocks(self, num_tokens: int) -> Iterator[slice]:
         """Layers whose keys of so many tokens are worked on at a time."""
@@ -237,19 +251,22 @@ class LayerStack:
         used.copy_(renumber(used, self.num_prefix))
         self.truncate(self.num_prefix)
 
-    def settle(self, summary: Summary | None) -> None:
+    def settle(self, summary: Summary | None, *, renumbered: bool = False) -> None:
         """Recompute the next free positions; a summary takes the first of them.
 
-        The last token of its layers is a stand-in that it replaces.
+        The last token of its layers is a stand-in that it replaces. Unless it was `renumbered`, it
+        stands where the token before it does, if there is one.
         """
         used = self.positions[..., : self.num_tokens]
-        self.next_position.copy_(used.amax(dim=(1, 2)) + 1)
+        torch.amax(used, dim=(1, 2), out=self.next_position).add_(1)
         if summary is None:
             return
         layers, slot = summary.layers, self.num_tokens - 1
-        place = used[layers, :, :slot].amax(dim=(1, 2)) + 1
+        place = self.next_position[layers]
+        if renumbered or self.num_visual == 1:
+            torch.amax(used[layers, :, :slot], dim=(1, 2), out=place).add_(1)
         self.positions[layers, :, slot] = place[:, None]
-        self.next_position[layers] = place + 1
+        place.add_(1)  # the next free one
         self.keys[layers, :, slot] = summary.keys
         self.values[layers, :, slot] = summary.values
         self.origin.write_summary(layers, slot, summary.seconds, summary.weights)

@@ -5,6 +5,7 @@ Shapes: l layers, c capacity, q new tokens.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -32,11 +33,6 @@ class Provenance:
     size: tuple[int, int] | None = None
     """Rows and columns of the visual tokens of each frame; None: one row."""
 
-    @property
-    def has_text(self) -> bool:
-        """Whether some of the tokens are text of a frame."""
-        return bool((self.patch == NO_PATCH).any())
-
 
 class ProvenanceBuffers:
     """Origin of every token of every layer, in the order of the cache.
@@ -46,13 +42,17 @@ class ProvenanceBuffers:
     """
 
     def __init__(self, num_layers: int, capacity: int, device: torch.device) -> None:
-        def allocate(dtype: torch.dtype) -> Tensor:
-            return torch.zeros(num_layers, capacity, dtype=dtype, device=device)
+        self._name(torch.zeros(4, num_layers, capacity, dtype=torch.int64, device=device))
+        self._text = torch.zeros(4, 1, 1, dtype=torch.int64, device=device)
+        self._text[0] = TEXT
+        self._text[3].view(torch.float32)[..., 0] = 1
 
-        self.frame = allocate(torch.int64)
-        self.seconds = allocate(torch.float64)
-        self.patch = allocate(torch.int64)
-        self.weights = allocate(torch.float32)
+    def _name(self, packed: Tensor) -> None:
+        """All four lie in one buffer, so that they are written and moved by one operation each."""
+        self._packed = packed
+        self.frame, self.patch = packed[0], packed[1]
+        self.seconds = packed[2].view(torch.float64)
+        self.weights = packed[3].view(torch.float32)[..., ::2]
 
     NAMES = ("frame", "seconds", "patch", "weights")
 
@@ -64,32 +64,28 @@ class ProvenanceBuffers:
     @property
     def num_bytes(self) -> int:
         """Bytes allocated."""
-        buffers = [getattr(self, name) for name in self.NAMES]
-        return sum(buffer.numel() * buffer.element_size() for buffer in buffers)
+        return self._packed.numel() * self._packed.element_size()
 
     def grow(self, capacity: int) -> None:
         """Reallocate to `capacity` columns."""
-        for name in self.NAMES:
-            old = getattr(self, name)
-            new = old.new_zeros(old.shape[0], capacity)
-            new[:, : old.shape[1]] = old
-            setattr(self, name, new)
+        self._name(pad(self._packed, (0, capacity - self._packed.shape[2])))
 
-    def write(self, slots: slice, origin: Provenance | None) -> None:
-        """Record the origin of new tokens, the same in every layer; None means text."""
-        self.weights[:, slots] = 1
-        if origin is None:
-            self.frame[:, slots] = TEXT
-            self.seconds[:, slots] = 0
-            self.patch[:, slots] = 0
-            return
-        self.frame[:, slots], self.seconds[:, slots], self.patch[:, slots] = (
-            torch.stack((origin.frame.double(), origin.seconds, origin.patch.double()))
-            .to(self.frame.device)
-            .unbind()
-        )  # one copy; whole numbers are exact in fp64
-        if origin.has_text:
-            self.weights[:, slots] = (self.patch[:, slots] != NO_PATCH).float()
+    def write_text(self, slots: slice) -> None:
+        """Record that these tokens are text of no frame."""
+        self._packed[..., slots] = self._text
+
+    def write(self, slots: slice, origin: Provenance, offsets: Tensor) -> Tensor:
+        """Record the origin of new tokens, the same in every layer.
+
+        Returns:
+            Their (a, q) `offsets` on the device of the buffers; from the host they travel along,
+            in fp64.
+        """
+        device = self._packed.device
+        together = offsets.device == origin.frame.device
+        packed = _packed(origin, offsets if together else ()).to(device)
+        self._packed[..., slots] = packed[:4]
+        return packed[4:, 0].view(torch.float64) if together else offsets.to(device)
 
     def write_summary(self, layers: slice, slot: int, seconds: Tensor, weights: Tensor) -> None:
         """Record the summary tokens of m layers: (m,) mean times and numbers of tokens they stand
@@ -100,11 +96,20 @@ class ProvenanceBuffers:
         self.weights[layers, slot] = weights
 
     def gather(self, start: int, source: Tensor) -> None:
-        """Move the tokens at (l, k) `source` to `start` and following."""
+        """Move the tokens at `start` + (l, k) `source` to `start` and following."""
         stop = start + source.shape[1]
-        for name in self.NAMES:
-            buffer = getattr(self, name)
-            buffer[:, start:stop] = buffer.gather(1, source)
+        index = source.expand(len(self._packed), -1, -1)
+        self._packed[..., start:stop] = self._packed[..., start:].gather(2, index)
+
+
+def _packed(origin: Provenance, offsets: Iterable[Tensor]) -> Tensor:
+    """(4 + a, 1, q) int64 on the host, in the layout of `ProvenanceBuffers`; then the bits of the
+    (a, q) offsets in fp64."""
+    weights = torch.zeros(len(origin.frame), 2)
+    weights[:, 0] = origin.patch != NO_PATCH
+    bits = origin.seconds.view(torch.int64), weights.view(torch.int64)[:, 0]
+    beside = [row.double().view(torch.int64) for row in offsets]
+    return torch.stack((origin.frame, origin.patch, *bits, *beside))[:, None]
 
 
 class ProvenanceView:

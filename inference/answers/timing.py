@@ -1,11 +1,14 @@
-"""Times that mean something on a GPU: every reading waits for the device first."""
+"""Times that mean something on a GPU: a stopwatch waits for the device at every reading, a lap is
+timed by the device itself and waits only when it is read."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -51,6 +54,44 @@ class Stopwatch:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
+
+
+class Lap:
+    """Time of the work queued between construction and `stop`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._share = device, 1.0
+        self._start = self._end = self._now()
+
+    def stop(self) -> Lap:
+        """Nothing more belongs to it."""
+        self._end = self._now()
+        return self
+
+    def of_share(self, share: float) -> Lap:
+        """What a part of the work took, if all of it took equally long."""
+        part = copy(self)
+        part._share = self._share * share
+        return part
+
+    @property
+    def seconds(self) -> float:
+        """Waits for the device if it has not come so far."""
+        start, end = self._start, self._end
+        if isinstance(start, float) or isinstance(end, float):
+            return (end - start) * self._share
+        if not end.query():
+            end.synchronize()
+        milliseconds: float = start.elapsed_time(end)
+        return milliseconds / 1000 * self._share
+
+    def _now(self) -> Any:
+        """Seconds, or an event in the queue of the device."""
+        if self._device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
 
 class AnswerClock:

@@ -19,7 +19,7 @@ from hermes.policies import Recall
 from hermes.policy_parts.reprefill_base import ReprefillPolicy
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
 from hermes.store.provenance import Provenance
-from inference.answers.timing import Stopwatch
+from inference.answers.timing import Lap
 from inference.errors import FrameError
 from inference.kept.kept import Kept
 from inference.vision.visual_chunk import VisualChunk
@@ -33,10 +33,18 @@ class Step:
     """(t, e) features, of all depths side by side; without caching the (frames per step, H, W, 3)
     uint8 frames."""
     origin: Provenance
-    vision_seconds: float
-    """What encoding it cost when it came; 0 for raw frames."""
+    vision: Lap | float
+    """Seconds that encoding cost when it came; 0 for raw frames."""
+    num_encoded: int
+    """Steps that were encoded together in this time."""
     moment: float
     """Seconds in the middle between its first and its last frame."""
+
+    @property
+    def vision_seconds(self) -> float:
+        """Its share."""
+        spent = self.vision.seconds if isinstance(self.vision, Lap) else self.vision
+        return spent / self.num_encoded
 
     @property
     def number(self) -> int:
@@ -65,7 +73,16 @@ class KeptFrames(Kept):
         self._size: VisualChunk | None = None
         self._frame_size: tuple[int, int] | None = None
         """Height and width of the frames of `_size`."""
-        self.vision_seconds = (0.0, 0.0)
+        self._spared: list[Step] = []
+        """Steps of the latest question whose features had been kept."""
+        self._spent: Lap | None = None
+        """Its own vision encoding."""
+
+    @property
+    def vision_seconds(self) -> tuple[float, float]:
+        """As `Kept`."""
+        spared = sum(step.vision_seconds for step in self._spared)
+        return spared, self._spent.seconds if self._spent else 0.0
 
     @property
     def wants_features(self) -> bool:
@@ -206,15 +223,15 @@ class KeptFrames(Kept):
         tokens, length = chunk.tokens_per_step, chunk.frames_per_step
         count = -(-len(frames) // length)
         if self.policy.options.cache_features:
-            contents, seconds = chunk.depths.split(tokens), chunk.vision_seconds / count
+            contents, vision = chunk.depths.split(tokens), chunk.vision or 0.0
         else:
             short = count * length - len(frames)
             contents = torch.cat((frames, frames[-1:].repeat(short, 1, 1, 1))).split(length)
-            seconds = 0.0
+            vision = 0.0
         fields = (origin.frame, origin.seconds, origin.patch)
         parts = zip(*(field.split(tokens) for field in fields), strict=True)
         return [
-            Step(content.clone(), Provenance(*part), seconds, moment)
+            Step(content.clone(), Provenance(*part), vision, count, moment)
             for content, part, moment in zip(contents, parts, moments, strict=True)
         ]
 
@@ -248,16 +265,17 @@ class KeptFrames(Kept):
             torch.full((count,), seconds, dtype=torch.float64),
             torch.arange(count),
         )
-        return Step(content, origin, float(spent), float(seconds if moment is None else moment))
+        moment = seconds if moment is None else moment
+        return Step(content, origin, float(spent), 1, float(moment))
 
     def _chunk(self, steps: list[Step], size: VisualChunk) -> VisualChunk:
         """The steps as one chunk, their texts included."""
         contents = torch.cat([step.content for step in steps])
         if self.policy.options.cache_features:
-            self.vision_seconds = (sum(step.vision_seconds for step in steps), 0.0)
+            self._spared = steps
             chunk = size.of_depths(contents)
         else:
-            watch = Stopwatch(self._stream.device)
+            lap = Lap(self._stream.device)
             chunk = self._stream.see(contents)
-            self.vision_seconds = (0.0, watch.seconds())
+            self._spent = lap.stop()
         return self._stream.with_text(chunk, [step.moment for step in steps])

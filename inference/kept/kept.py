@@ -20,12 +20,14 @@ from inference.vision.visual_chunk import VisualChunk
 class Kept(ABC):
     """What one stream keeps under a policy, and what a question is shown of it."""
 
-    vision_seconds: tuple[float, float] = (0.0, 0.0)
-    """Of the latest question: vision encoding spared by features that were kept, and spent."""
-
     def __init__(self, stream: Any, policy: Policy) -> None:
         """`stream`: a `stream_parts.Stream`."""
         self._stream, self.policy = stream, policy
+
+    @property
+    def vision_seconds(self) -> tuple[float, float]:
+        """Of the latest question: vision encoding spared by features that were kept, and spent."""
+        return 0.0, 0.0
 
     @property
     @abstractmethod

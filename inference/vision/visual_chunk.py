@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 from hermes.positions import Placement, PositionRule
 from hermes.store.ledger import Size
 from hermes.store.provenance import NO_PATCH, Provenance
+from inference.answers.timing import Lap
 from inference.errors import FrameError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class VisualChunk:
     """t."""
     size: Size
     """Rows and columns of the visual tokens of a step."""
-    vision_seconds: float = 0.0
+    vision: Lap | None = None
     """What encoding the frames cost, where it was measured."""
     added: tuple[Tensor, ...] = ()
     """(q, e) each: added to the hidden states behind the first decoder layers, one per layer."""
@@ -83,7 +84,7 @@ class VisualChunk:
             features=self.features[rows],
             added=tuple(features[rows] for features in self.added),
             placement=self.place(count),
-            vision_seconds=self.vision_seconds * share,
+            vision=self.vision and self.vision.of_share(share),
         )
 
     def moments(self, num_frames: int, times: Sequence[float] | Tensor) -> list[float]:

@@ -55,7 +55,7 @@ class QuestionMemory:
             own.keys[:, :, :prefix] = theirs.keys[:, :, :prefix]
             own.values[:, :, :prefix] = theirs.values[:, :, :prefix]
             own.positions[..., :prefix] = theirs.positions[..., :prefix]
-            own.origin.write(slice(0, prefix), None)
+            own.origin.write_text(slice(0, prefix))
         memory.hold(prefix, prefix + num_tokens)
         self._rule, self._offsets = rule, patch_offsets(stream, length)
         self._settle_next_position(num_tokens, frames)

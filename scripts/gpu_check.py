@@ -40,7 +40,7 @@ REQUIRED = {
 IMPORTS = "hermes, inference, video_qa.nanostream.write, video_qa.run_infer, video_qa.compare"
 IMPORTS += ", video_qa.hermes_vqa, video_qa.inspect_memory"
 STREAM_TESTS = ["tests/test_gpu_streams.py", "tests/test_inference_device.py"]
-STREAM_TESTS += ["tests/test_qwen3_gpu.py"]
+STREAM_TESTS += ["tests/test_qwen3_gpu.py", "tests/test_execution.py"]
 CONTRACT_TESTS = [
     f"tests/test_{name}.py"
     for name in (
@@ -97,6 +97,8 @@ class Check:
         words = self.options.bench or f"{BENCHES[name]} {BENCH_OPTIONS}"
         command = [sys.executable, "scripts/bench_efficiency.py", *words.split()]
         command += ["--device", self.options.device, "--out", str(out)]
+        if self.options.device != "cpu":
+            command += ["--execution", "captured"]
         return {**run_command(command, self._left(), {}), "record": str(out)}
 
     def imports(self) -> dict[str, Any]:

@@ -126,7 +126,7 @@ def test_a_tempered_answer_and_the_released_view(base):
         question = {"question": "?", "prompt": engine.get_prompt("?")}
         traffic.clear()
         assert isinstance(engine.question_answering(question, 3, temperature=0.7, seed=1), str)
-        drawn = [place for kind, place in traffic.copies if kind == "d2h"]
+        drawn = [place for kind, place in traffic.copies if kind == "h2d"]
         assert any("sampler" in place for place in drawn), "the generator is the host's"
         rotated = [keys.cpu() for keys, _ in engine.kv_cache]
     plain = open_stream(base, kv_size=KV_SIZE, reindex="eager")

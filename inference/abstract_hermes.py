@@ -93,6 +93,7 @@ class AbstractHermes(ReleasedNames, ABC):
         self.attn, kernel = choose_kernel(attn, self.device, self.dtype)
         layers = list(self.language_model.layers)
         devices = [next(layer.parameters()).device for layer in layers]
+        self._asked_execution = execution
         self.execution, kind = choose_execution(execution, layers, devices)
         self.decoder = StreamDecoder(self.language_model, kernel, kind)
         self.rule = self.position_rule()
@@ -145,6 +146,7 @@ class AbstractHermes(ReleasedNames, ABC):
         self.config = self.policy.config
         self.kept = self.keeping(self.policy)
         self._memory: StreamMemory | None = None
+        self._answering.forget_recorded()
         self.clear_cache()
 
     def keeping(self, policy: Policy) -> Kept:
@@ -192,7 +194,7 @@ class AbstractHermes(ReleasedNames, ABC):
             config,
             sample_fps=self.sample_fps,
             attn=self.attn,
-            execution=execution or self.execution,
+            execution=execution or self._asked_execution,
         )
 
     def new_streams(

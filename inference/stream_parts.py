@@ -28,6 +28,7 @@ class Stream(Protocol):
     processor: Processor
     config: MemoryConfig
     text_config: Any
+    language_model: Any
     decoder: StreamDecoder
     execution: str
     rule: PositionRule

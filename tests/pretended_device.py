@@ -96,6 +96,20 @@ class PretendedTensor(Tensor):
     def __init__(self, held: Tensor, device: torch.device) -> None:
         self.held = held
 
+    def data_ptr(self) -> int:
+        """Where the host holds it."""
+        return self.held.data_ptr()
+
+    @property
+    def data(self) -> Tensor:  # type: ignore[override]
+        """As of any tensor."""
+        return Tensor.data.__get__(self)
+
+    @data.setter
+    def data(self, new: PretendedTensor) -> None:
+        Tensor.data.__set__(self, new)
+        self.held = new.held
+
     def record_stream(self, stream: Any) -> None:  # type: ignore[override]
         """Torch refuses a stream that is not its own."""
         stream.streams.recorded(self.held, stream)

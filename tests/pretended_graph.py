@@ -7,6 +7,7 @@ what it would have to look at on the device cannot be recorded.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def capture(run: Callable[[], None], changed: Sequence[Tensor]) -> Callable[[], None]:
+def capture(run: Callable[[], None], changed: Sequence[Tensor]) -> Any:
     """As `inference.tokens.graph.capture`."""
     before = [tensor.clone() for tensor in changed]
     run()
@@ -60,4 +61,4 @@ def capture(run: Callable[[], None], changed: Sequence[Tensor]) -> Callable[[], 
         run()
     for tensor, content in zip(changed, before, strict=True):
         tensor.copy_(content)
-    return recording.replay
+    return SimpleNamespace(replay=recording.replay, is_valid=True)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import copy
+import gc
+import threading
+import weakref
 from collections import Counter
+from types import SimpleNamespace
 
 import pretended_graph
 import pytest
@@ -199,10 +203,14 @@ def test_the_next_token_is_launched_before_one_is_waited_for(base, on_cpu, monke
     )
 
 
+def _run_again(run, changed):
+    return SimpleNamespace(replay=run, is_valid=True)
+
+
 def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
     """On a device, whose graphs may do neither; and a token waits for the one before it alone."""
     monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
-    monkeypatch.setattr(graph, "capture", lambda run, changed: run)
+    monkeypatch.setattr(graph, "capture", _run_again)
     model, inside, costs = copy.deepcopy(base.model), [], []
     original = captured_pass.CapturedPass._run
     with pretended_devices(1) as traffic:
@@ -281,9 +289,13 @@ def test_what_fusing_would_skip_is_not_skipped(load):
         choose_execution("captured", layers, CUDA)
     handle = layers[3].mlp.up_proj.register_forward_hook(lambda *given: None)
     assert choose_execution("auto", layers, CUDA) == ("plain", PlainLayer)
-    with pytest.raises(ModelLoadError, match="in layer 3 a hook is registered on up_proj"):
+    with pytest.raises(ModelLoadError, match="in layer 3 up_proj has a hook"):
         choose_execution("fused", layers, CUDA)
     handle.remove()
+    layers[3].mlp.forward = layers[3].mlp.forward
+    with pytest.raises(ModelLoadError, match="in layer 3 mlp has a hook or a forward of its own"):
+        choose_execution("fused", layers, CUDA)
+    del layers[3].mlp.forward
     layers[1].self_attn.q_proj = torch.nn.Sequential(layers[1].self_attn.q_proj)
     with pytest.raises(ModelLoadError, match="in layer 1 q_proj is Sequential"):
         choose_execution("fused", layers, CUDA)
@@ -301,3 +313,94 @@ def test_graphs_on_a_gpu(checkpoint, family, policy):
         assert answers[0] == answers[1] == answers[2]
         for stream in streams:
             watch_frames(stream, random_frames(8, seed=len(stream.conv_history)))
+
+
+def test_weights_that_changed_are_used(base):
+    """By moving there and back, by other parameters, by an edit of a head's norm."""
+    layer = copy.deepcopy(base.language_model.layers[0])
+    hidden = torch.randn(3, base.text_config.hidden_size, generator=torch.manual_seed(0))
+    plain, fused = PlainLayer(layer), FusedLayer(layer)
+    attention = layer.self_attn
+
+    def parked():
+        layer.double()
+        attention.v_proj.weight.data *= 2
+        layer.float()
+
+    def replaced():
+        attention.k_proj.weight = torch.nn.Parameter(attention.k_proj.weight.detach().flip(0))
+
+    def edited():
+        for norm in (attention.q_norm, attention.k_norm) if fused.has_head_norms else ():
+            norm.weight.mul_(3)
+
+    with torch.no_grad():
+        for change in (parked, replaced, edited):
+            before = [states.clone() for states in fused.project(hidden)]
+            change()
+            ours, theirs = fused.project(hidden), plain.project(hidden)
+            assert all(largest_error(*pair) < 1e-4 for pair in zip(ours, theirs, strict=True))
+            if change is not edited:
+                assert any(largest_error(*pair) > 1e-3 for pair in zip(ours, before, strict=True))
+        if fused.has_head_norms:
+            weights = fused.head_weights[0]
+            assert largest_error(weights, attention.q_norm.weight.float()) == 0
+
+
+def test_weights_are_merged_once_by_however_many(base):
+    layer, found = copy.deepcopy(base.language_model.layers[0]), []
+    threads = [threading.Thread(target=lambda: found.append(FusedLayer(layer))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({id(fused._found) for fused in found}) == 1
+    with torch.inference_mode():
+        other = FusedLayer(copy.deepcopy(base.language_model.layers[1]))
+    assert not other.module.self_attn.q_proj.weight.is_inference()
+
+
+def test_layers_that_changed_their_modules_are_refused(base):
+    layer = copy.deepcopy(base.language_model.layers[0])
+    fused = FusedLayer(layer)
+    layer.self_attn.q_proj = torch.nn.Sequential(layer.self_attn.q_proj)
+    layer.double()
+    hidden = torch.randn(2, base.text_config.hidden_size, dtype=torch.float64)
+    with pytest.raises(ModelLoadError, match=r"was changed .* q_proj is Sequential"):
+        fused.heads(hidden)
+
+
+def test_a_choice_recorded_at_the_end_of_the_draws(base, on_cpu, monkeypatch):
+    """Its rehearsals draw, too."""
+    monkeypatch.setattr("inference.tokens.choice_state._NUM_DRAWS", 4)
+    monkeypatch.setattr("inference.tokens.captured_tokens._MAX_PASSES", 0)  # all anew
+    answers = []
+    for name in ("plain", "captured"):
+        stream = without_end(_stream(base, name))
+        asked = {"question": "?", "prompt": stream.get_prompt("?")}
+        answers.append(stream.question_answering(asked, 9, temperature=1.0, seed=2))
+    assert answers[0] == answers[1]
+
+
+def test_what_was_recorded_ends_with_its_weights_and_its_memory(load, on_cpu):
+    base = copy.deepcopy(load("llava"))
+    stream, plain = _stream(base, "captured"), _stream(base, "plain")
+    assert ask(stream, "?", 5) == ask(plain, "?", 5)
+    head = base.model.lm_head
+    head.weight = torch.nn.Parameter(head.weight.detach().flip(0))
+    assert ask(stream, "?", 5) == ask(plain, "?", 5)
+    held = weakref.ref(stream.memory)
+    stream.adopt(stream.config)
+    gc.collect()
+    assert held() is None
+
+
+def test_hooks_send_new_streams_back_to_the_modules(load):
+    """ "auto" is what was asked for, not what it meant then."""
+    base = copy.deepcopy(load("llava"))
+    stream = base.new_stream()
+    assert stream.execution == "fused"
+    base.language_model.layers[2].mlp.register_forward_hook(lambda *given: None)
+    assert stream.new_stream().execution == "plain"
+    with pytest.raises(ModelLoadError, match="in layer 2 mlp has a hook"):
+        stream.new_stream(execution="fused")

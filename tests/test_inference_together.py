@@ -11,7 +11,7 @@ from hermes import POLICIES
 from hermes.store.shared_store import SharedStore
 from inference import NonFiniteLogitsError, answer_together
 from inference.answers.sampler import Sampler
-from inference.together.beside import SideBySide
+from inference.together.beside import SideBySide, is_in
 from inference.together.choice import Choices
 
 ROOM = {"llava": -20, "qwen": 12}
@@ -206,3 +206,41 @@ def test_streams_that_are_not_alike_have_buffers_of_their_own(base, steps):
     answers = answer_together([one, other, third], QUESTIONS, 6)
     assert answers[1] == alone.question_answering(QUESTIONS[1], 6)
     assert not steps
+
+
+def _unlike(base):
+    """One that remembers much, one that remembers little."""
+    streams = open_stream(base, policy="recent", kv_size=24, chunk_frames=8).new_streams(2)
+    watch(streams[0], random_frames(20))
+    watch(streams[1], random_frames(2))
+    return streams
+
+
+def test_a_long_question_beside_a_full_memory(base):
+    """Each has room for itself; together they would look beyond the buffers."""
+    streams = _unlike(base)
+    overhead = len(streams[1].processor.encode(streams[1].get_prompt("")))
+    longest = streams[1].memory.capacity - streams[1].memory.num_tokens - overhead - 8
+    questions = ["?", "y" * longest]
+    alone = [one.question_answering(text, 6) for one, text in zip(streams, questions, strict=True)]
+    for stream in streams:
+        stream.conv_history.clear()
+    assert answer_together(streams, questions, 6) == alone
+    assert all(is_in(stream._place.store, stream.memory) for stream in streams)
+
+
+def test_streams_answer_again_after_an_answer_that_was_not_finite(base):
+    """What it left behind the tokens in use would stay under every mask."""
+    streams = _unlike(base)
+    expected = answer_together(streams, ["?", "?"], 6)
+    weight = base.language_model.embed_tokens.weight.data
+    before = weight.clone()
+    weight.fill_(torch.nan)
+    try:
+        with pytest.raises(NonFiniteLogitsError):
+            answer_together(streams, ["?", "y" * 40], 6)
+    finally:
+        weight.copy_(before)
+    for stream in streams:
+        stream.conv_history.clear()
+    assert answer_together(streams, ["?", "?"], 6) == expected

@@ -16,6 +16,7 @@ from inference.answers.cleanup import settled
 from inference.answers.prompts import Turn, parse_options
 from inference.answers.sampler import Sampler
 from inference.answers.timing import AnswerClock
+from inference.errors import NonFiniteLogitsError
 from inference.stream_parts import Stream
 from inference.tokens.captured_tokens import CapturedTokens, PassCache
 from inference.tokens.fused_tokens import FusedTokens
@@ -96,6 +97,9 @@ class AnswerLoop:
         try:
             with engine.memory.scratch():
                 yield
+        except NonFiniteLogitsError:
+            engine.memory.wipe_unused()
+            raise
         finally:
             self._running = False
 
@@ -129,6 +133,10 @@ class AnswerLoop:
     def passes(self) -> PassCache:
         """What has been recorded."""
         return PassCache(self)
+
+    def forget_recorded(self) -> None:
+        """Recorded passes hold the memory that they read."""
+        self.__dict__.pop("passes", None)
 
     def _kind(self, prompt: Prompt) -> type[Tokens]:
         if prompt.recall is not None or prompt.memory.filled_late:

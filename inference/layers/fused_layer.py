@@ -9,8 +9,8 @@ MLP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import threading
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -18,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import rms_norm
 
+from inference.errors import ModelLoadError
 from inference.layers.merged import Merged, merge
 from inference.layers.plain_layer import PlainLayer
 
 _MERGED: WeakKeyDictionary[nn.Module, _Parts] = WeakKeyDictionary()
 """Streams over the same model share them."""
+_LOCK = threading.Lock()
 
 
 class _Parts(NamedTuple):
@@ -32,6 +34,19 @@ class _Parts(NamedTuple):
     first_half: Merged
     """Of the MLP."""
     head_weights: Tensor | None
+    norms: Sequence[nn.Module]
+    """Of the heads."""
+    norm_states: Sequence[tuple[int, int]]
+    """Address and version of their weights, which `head_weights` are copies of."""
+
+    @property
+    def hold(self) -> bool:
+        """Whether the layer still has these weights."""
+        return (
+            self.projections.holds
+            and self.first_half.holds
+            and (not self.norms or self.norm_states == _states_of(self.norms))
+        )
 
 
 class FusedLayer(PlainLayer):
@@ -45,20 +60,25 @@ class FusedLayer(PlainLayer):
         self.num_heads = attention.q_proj.out_features // self.width
         self.has_head_norms = hasattr(attention, "q_norm")
         # looking a module up costs as much as a small operator
-        self._queries, self._output = attention.q_proj, attention.o_proj
+        self._output = attention.o_proj
         self._first_norm, self._second_norm = layer.input_layernorm, layer.post_attention_layernorm
         self._activation, self._down = layer.mlp.act_fn, layer.mlp.down_proj
-        self._found: _Parts | None = None
+        self._found = self._merged()  # here, before memories and other streams take up room
 
     @staticmethod
     def norm_of(module: Any) -> Callable[[Tensor], Tensor]:
         """As `PlainLayer.norm_of`."""
-        return partial(normed, module) if is_norm(module) else module
+        if not is_norm(module) or _replaced(module):
+            return module
+        return lambda states: normed(module, states.to(module.weight.device))
 
     def heads(self, hidden: Tensor) -> Tensor:
         """(q, h + 2 * g, d) queries, keys and values of (q, e), before any norm of their own."""
+        if not self._found.hold:
+            self._check_modules()
+            self._found = self._merged()
         rows = normed(self._first_norm, hidden)
-        return self._parts.projections(rows).view(hidden.shape[0], -1, self.width)
+        return self._found.projections(rows).view(hidden.shape[0], -1, self.width)
 
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `PlainLayer.project`."""
@@ -80,31 +100,37 @@ class FusedLayer(PlainLayer):
     @property
     def head_weights(self) -> Tensor | None:
         """(h + g, d) fp32; None where heads have no norm."""
-        return self._parts.head_weights
+        return self._found.head_weights
 
     def finish(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """As `PlainLayer.finish`."""
         hidden = _added(hidden, rows, self._output)
         rows = normed(self._second_norm, hidden)
-        gate, up = self._parts.first_half(rows).chunk(2, -1)
+        gate, up = self._found.first_half(rows).chunk(2, -1)
         return _added(hidden, self._activation(gate) * up, self._down)
 
-    @property
-    def _parts(self) -> _Parts:
-        found = self._found
-        if found is None or not found.projections.holds(self._queries):
-            found = self._found = self._merged()
-        return found
+    def _check_modules(self) -> None:
+        if reason := obstacle(self.module):
+            raise ModelLoadError(
+                f"a decoder layer was changed after the stream was made: {reason}; open a new "
+                "stream (execution='plain' serves whatever the layer is made of)"
+            )
 
     def _merged(self) -> _Parts:
         attention, mlp = self.module.self_attn, self.module.mlp
-        found = _MERGED.get(self.module)
-        if found is None or not found.projections.holds(self._queries):
-            found = _MERGED[self.module] = _Parts(
-                merge([attention.q_proj, attention.k_proj, attention.v_proj]),
-                merge([mlp.gate_proj, mlp.up_proj]),
-                self._weights_of_heads() if self.has_head_norms else None,
-            )
+        norms = [attention.q_norm, attention.k_norm] if self.has_head_norms else []
+        with _LOCK:
+            found = _MERGED.pop(self.module, None)
+            if found is None or not found.hold:
+                found = None  # gone before its successor takes up room
+                found = _Parts(
+                    merge([attention.q_proj, attention.k_proj, attention.v_proj]),
+                    merge([mlp.gate_proj, mlp.up_proj]),
+                    self._weights_of_heads() if norms else None,
+                    norms,
+                    _states_of(norms),
+                )
+            _MERGED[self.module] = found
         return found
 
     @torch.no_grad()
@@ -126,6 +152,12 @@ def _added(hidden: Tensor, rows: Tensor, linear: nn.Linear) -> Tensor:
     return torch.addmm(hidden, rows, linear.weight.t())
 
 
+def _states_of(norms: Sequence[Any]) -> list[tuple[int, int]]:
+    weights = [norm.weight for norm in norms]
+    versions = [0 if weight.is_inference() else weight._version for weight in weights]
+    return list(zip((weight.data_ptr() for weight in weights), versions, strict=True))
+
+
 def obstacle(layer: Any) -> str | None:
     """Why a layer has to be computed by its own modules; None if it need not."""
     attention, mlp = layer.self_attn, getattr(layer, "mlp", None)
@@ -137,15 +169,19 @@ def obstacle(layer: Any) -> str | None:
             return f"{name} is {type(linear).__name__}, not a plain linear map"
         if linear.weight.device.type == "meta":
             return f"{name} is not on a device (offloaded)"
-    hooked = [name for owner, name in names if _has_hooks(getattr(owner, name))]
-    if hooked:
-        return f"a hook is registered on {hooked[0]}, which would not be called"
+        if hasattr(linear.weight.data, "__tensor_flatten__"):
+            return f"the weight of {name} is {type(linear.weight.data).__name__}, not plain numbers"
     norms = [layer.input_layernorm, layer.post_attention_layernorm]
     if hasattr(attention, "q_norm"):
         norms += [attention.q_norm, attention.k_norm]
     for norm in norms:
         if not is_norm(norm):
             return f"{type(norm).__name__} is not a root-mean-square norm with a variance_epsilon"
+    called = {name: getattr(owner, name) for owner, name in names} | {"mlp": mlp}
+    called |= {f"norm {number}": norm for number, norm in enumerate(norms, 1)}
+    replaced = [name for name, module in called.items() if _replaced(module)]
+    if replaced:
+        return f"{replaced[0]} has a hook or a forward of its own, which would not be called"
     return None
 
 
@@ -154,5 +190,7 @@ def is_norm(norm: Any) -> bool:
     return type(norm).__name__.endswith("RMSNorm") and hasattr(norm, "variance_epsilon")
 
 
-def _has_hooks(module: Any) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+def _replaced(module: Any) -> bool:
+    """Whether calling it does more than its class says; accelerate's moving of inputs does not."""
+    own = "forward" in vars(module) and not hasattr(module, "_hf_hook")
+    return bool(own or module._forward_hooks or module._forward_pre_hooks)

@@ -16,35 +16,46 @@ class Merged(NamedTuple):
     """(rows of all, columns)."""
     bias: Tensor | None
     """(rows of all,); zero where a map had none, None if none had one."""
+    linears: Sequence[nn.Linear]
+    addresses: Sequence[int]
+    """Of their weights."""
 
-    def holds(self, linear: nn.Linear) -> bool:
-        """Whether the map still is where these weights are: a model can be moved."""
-        weight = linear.weight
-        return weight.device == self.weight.device and weight.dtype == self.weight.dtype
+    @property
+    def holds(self) -> bool:
+        """Whether these maps still have these weights: a model can be moved or get others."""
+        return all(
+            linear.weight.data_ptr() == address
+            for linear, address in zip(self.linears, self.addresses, strict=True)
+        )
 
     def __call__(self, rows: Tensor) -> Tensor:
         """(q, columns) -> (q, rows of all)."""
         return nn.functional.linear(rows, self.weight, self.bias)
 
 
-@torch.no_grad()
 def merge(linears: Sequence[nn.Linear]) -> Merged:
     """Put their weights side by side.
 
     The parameters become views of the merged ones, so that no weight exists twice and whoever
     changes one in place changes both.
     """
-    sizes = [linear.out_features for linear in linears]
-    weight = torch.cat([linear.weight for linear in linears])
-    for linear, part in zip(linears, weight.split(sizes), strict=True):
-        linear.weight.data = part
+    with torch.inference_mode(False), torch.no_grad():  # parameters must not become other tensors
+        sizes = [linear.out_features for linear in linears]
+        weight = torch.cat([linear.weight for linear in linears])
+        for linear, part in zip(linears, weight.split(sizes), strict=True):
+            linear.weight.data = part
+        bias = _merged_biases(linears, sizes)
+    return Merged(weight, bias, linears, [linear.weight.data_ptr() for linear in linears])
+
+
+def _merged_biases(linears: Sequence[nn.Linear], sizes: list[int]) -> Tensor | None:
     if all(linear.bias is None for linear in linears):
-        return Merged(weight, None)
+        return None
     bias = torch.cat([_bias(linear) for linear in linears])
     for linear, part in zip(linears, bias.split(sizes), strict=True):
         if linear.bias is not None:
             linear.bias.data = part
-    return Merged(weight, bias)
+    return bias
 
 
 def _bias(linear: nn.Linear) -> Tensor:

@@ -54,7 +54,8 @@ class _Place(NamedTuple):
         texts = texts_of(lengths, device)
         following = torch.stack([stack.next_position for stack in stacks], dim=1)
         slots = starts[texts.owner] + texts.offset
-        mask = _mask(slots[texts.filled], max(used) + texts.longest, first.keys.dtype)
+        longest = min(max(used) + texts.longest, first.capacity)
+        mask = _mask(slots[texts.filled], longest, first.keys.dtype)
         if texts.longest > 1:  # the r heads of a key head become rows of it
             mask = mask.repeat(1, 1, num_heads // first.keys.shape[1], 1)
         return cls(
@@ -73,7 +74,8 @@ class _Place(NamedTuple):
         slots, positions = self.slots, self.positions
         if self.texts.longest > 1:
             slots, positions = slots[self.texts.ends], positions[:, self.texts.ends]
-        mask = _mask(slots[:, None] + 1, self.mask.shape[-1] + 1, self.mask.dtype)
+        longest = min(self.mask.shape[-1] + 1, self.buffers.keys.shape[3])
+        mask = _mask(slots[:, None] + 1, longest, self.mask.dtype)
         return self._replace(texts=self.ends, slots=slots + 1, positions=positions + 1, mask=mask)
 
 

@@ -5,7 +5,7 @@ Shapes: q rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from inference.answers.sampler import Sampler
 from inference.tokens import graph
 from inference.tokens.choice_state import ChoiceState
 from inference.tokens.constant_span import ConstantSpan
+from inference.tokens.graph import Recorded
 from inference.tokens.parts import Loop
 
 
@@ -39,11 +40,13 @@ class CapturedPass:
         device = loop.engine.device
         self._ids = torch.zeros(num_rows, dtype=torch.int64, device=device)
         self._buffers = [stack.rotated for stack in memory.stacks]
-        self._replay: Callable[[], None] | None = None
+        self._recorded: Recorded | None = None
 
     @property
     def is_current(self) -> bool:
-        """Whether the memory's buffers are where they were."""
+        """Whether the memory's buffers are where they were, and what was recorded is valid."""
+        if self._recorded is not None and not self._recorded.is_valid:
+            return False
         stacks = self.span.memory.stacks
         return all(s.rotated is held for s, held in zip(stacks, self._buffers, strict=True))
 
@@ -53,10 +56,10 @@ class CapturedPass:
 
     def launch(self) -> None:
         """Run; recorded at the first time. The span has been placed."""
-        if self._replay is None:
+        if self._recorded is None:
             changed = [*self._state.tensors, self.span.offset]
-            self._replay = graph.capture(self._run, changed)
-        self._replay()
+            self._recorded = graph.capture(self._run, changed)
+        self._recorded.replay()
 
     def _run(self) -> None:
         engine, single = self._loop.engine, len(self._ids) == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from inference.answers.sampler import Sampler
 from inference.answers.timing import AnswerClock
-from inference.errors import NonFiniteLogitsError
 from inference.tokens.captured_pass import CapturedPass
 from inference.tokens.choice_state import ChoiceState
 from inference.tokens.mailbox import Mailbox
@@ -14,7 +13,7 @@ from inference.tokens.parts import Loop, Prompt
 NUM_ROWS = (16, 32, 64, 128, 256, 512)
 """Lengths to which questions are padded; longer ones to multiples of the last."""
 _BLOCK = 256
-"""Slots are looked at in multiples of it."""
+"""Slots are looked at in multiples of it at least: of an eighth of a power of two."""
 _MAX_PASSES = 12
 _SPARE = 8
 """Slots that a recording may write beyond those of the answer."""
@@ -28,14 +27,23 @@ class PassCache:
         head = loop.engine.model.lm_head
         self.state = ChoiceState(head.out_features, head.weight.device)
         self._passes: dict[tuple[object, ...], CapturedPass] = {}
+        self._addresses: list[int] = []
+
+    def begin(self) -> None:
+        """An answer begins: what was recorded is of no use once weights have moved."""
+        engine = self._loop.engine
+        weights = (*engine.language_model.parameters(), *engine.model.lm_head.parameters())
+        addresses = [weight.data_ptr() for weight in weights]
+        if addresses != self._addresses:
+            self._passes, self._addresses = {}, addresses
+        self.state.begin()
 
     def of(self, prompt: Prompt, sampler: Sampler, num_rows: int, num_beyond: int) -> CapturedPass:
         """For so many rows, the last of which is `num_beyond` slots behind the memory at most."""
         memory = prompt.memory
         memory.reserve(num_beyond + _SPARE)
         lengths = [
-            min(-(-(stack.num_tokens + num_beyond) // _BLOCK) * _BLOCK, stack.capacity)
-            for stack in memory.stacks
+            min(_rounded(stack.num_tokens + num_beyond), stack.capacity) for stack in memory.stacks
         ]
         key = (id(memory), num_rows, *lengths, sampler.temperature, sampler.penalty)
         self._passes = {name: one for name, one in self._passes.items() if one.is_current}
@@ -61,10 +69,10 @@ class CapturedTokens:
     def first(self) -> int:
         """As `Tokens.first`."""
         self._prompt.memory.refresh()
-        ids, state = self._prompt.ids, self._passes.state
+        ids = self._prompt.ids
+        self._passes.begin()
         num_rows = padded(len(ids))
         question = self._passes.of(self._prompt, self._sampler, num_rows, num_rows)
-        state.begin()
         question.span.place(0, len(ids))
         question.read(ids)
         self._launch(question)
@@ -95,11 +103,13 @@ class CapturedTokens:
         self._num_launched += 1
 
     def _taken(self) -> int:
-        try:
-            return self._sampler.accept(self._mailbox.take())
-        except NonFiniteLogitsError:
-            self._prompt.memory.wipe_unused()
-            raise
+        return self._sampler.accept(self._mailbox.take())
+
+
+def _rounded(num_slots: int) -> int:
+    """Few different lengths while a memory fills up."""
+    block = max(_BLOCK, 1 << max(num_slots.bit_length() - 4, 0))
+    return -(-num_slots // block) * block
 
 
 def padded(num_ids: int) -> int:

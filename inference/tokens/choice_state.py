@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from inference.answers.sampler import Sampler
+from inference.tokens.graph import WARM_UPS
 
 _NUM_DRAWS = 256
 """What chance contributes comes from the host for so many tokens at a time."""
@@ -21,7 +22,7 @@ class ChoiceState:
         """The latest."""
         self.choice = torch.zeros(2, dtype=torch.float64, device=device)
         """As `Sampler.choose` gave it."""
-        self._draws = torch.zeros(_NUM_DRAWS, device=device)
+        self._draws = torch.zeros(_NUM_DRAWS + WARM_UPS, device=device)
         self._turn = torch.zeros(1, dtype=torch.int64, device=device)
 
     @property
@@ -36,7 +37,7 @@ class ChoiceState:
     def prepare(self, sampler: Sampler, number: int) -> None:
         """Have draws for the choice of this number, counted from 0; before every choice."""
         if sampler.temperature and number % _NUM_DRAWS == 0:
-            self._draws.copy_(sampler.draws(_NUM_DRAWS))
+            self._draws[:_NUM_DRAWS] = sampler.draws(_NUM_DRAWS).to(self._draws.device)
             self._turn.zero_()
 
     def choose(self, sampler: Sampler, logits: Tensor) -> None:

@@ -53,6 +53,8 @@ class _Weights(NamedTuple):
 
     own: Tensor
     rolled: Tensor
+    of: Sequence[Tensor | None]
+    """What they were made of."""
 
 
 class TextPass:
@@ -62,7 +64,7 @@ class TextPass:
         """`decoder`: its layers are `FusedLayer`s."""
         self._decoder, self._num_axes = decoder, num_axes
         self._layers = [layer for layer in decoder.layers if isinstance(layer, FusedLayer)]
-        self._weights: dict[range, _Weights | None] = {}
+        self._weights: dict[range, _Weights] = {}
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, span: Span) -> Tensor:
@@ -96,10 +98,14 @@ class TextPass:
         return _Angles((cos * weights.own).unbind(), (sin * weights.rolled).unbind())
 
     def _weights_of(self, stack: LayerStack) -> _Weights | None:
-        if stack.layers not in self._weights:
-            rows = [self._layers[layer].head_weights for layer in stack.layers]
-            self._weights[stack.layers] = _stacked(rows)
-        return self._weights[stack.layers]
+        first = self._layers[stack.layers.start].head_weights
+        if first is None:
+            return None
+        held = self._weights.get(stack.layers)
+        rows = [self._layers[layer].head_weights for layer in stack.layers]
+        if held is None or any(a is not b for a, b in zip(held.of, rows, strict=True)):
+            held = self._weights[stack.layers] = _stacked(rows)
+        return held
 
 
 class _Products(Sequence[Tensor]):
@@ -115,12 +121,9 @@ class _Products(Sequence[Tensor]):
         return self._table[index] * self._weights[index]
 
 
-def _stacked(rows: Sequence[Tensor | None]) -> _Weights | None:
-    present = [row for row in rows if row is not None]
-    if not present:
-        return None
-    weights = torch.stack(present).unsqueeze(1)
-    return _Weights(weights, weights.roll(weights.shape[-1] // 2, dims=-1))
+def _stacked(rows: Sequence[Tensor | None]) -> _Weights:
+    weights = torch.stack([row for row in rows if row is not None]).unsqueeze(1)
+    return _Weights(weights, weights.roll(weights.shape[-1] // 2, dims=-1), rows)
 
 
 def _turned(layer: FusedLayer, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 POLICY_NAMES = (
     "hermes",
     "infinipot_v",
+    "keyrec",
     "last_frames",
     "live_vlm",
     "none",

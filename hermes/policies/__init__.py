@@ -6,6 +6,7 @@ from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
 from hermes.policies.hermes import Hermes
 from hermes.policies.infinipot_v import InfinipotV
+from hermes.policies.keyrec import KeyRec
 from hermes.policies.last_frames import LastFrames
 from hermes.policies.live_vlm import LiveVlm
 from hermes.policies.none import KeepAll
@@ -27,6 +28,7 @@ from hermes.precedence import layers_of, resolve
 POLICIES: dict[str, type[Policy]] = {
     "hermes": Hermes,
     "infinipot_v": InfinipotV,
+    "keyrec": KeyRec,
     "last_frames": LastFrames,
     "live_vlm": LiveVlm,
     "none": KeepAll,

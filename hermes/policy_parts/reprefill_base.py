@@ -2,13 +2,14 @@
 
 The engine (`inference.kept.frames`) keeps the frames that `retain` names and, when a question
 comes, reads those that `pick` names afresh, as one chunk after the prefix. All of it is pure
-arithmetic on frame numbers. A step is what shares its tokens: one frame, or the frames of a
-temporal patch.
+arithmetic on frame numbers, unless a policy looks at features (`absorb`). A step is what shares its
+tokens: one frame, or the frames of a temporal patch.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -53,6 +54,19 @@ class ReprefillPolicy(Policy):
     @abstractmethod
     def retain(self, numbers: list[int], count: int) -> list[int]:
         """Indices into ascending frame numbers that stay; bounded by a multiple of `count`."""
+
+    def absorb(
+        self, numbers: list[int], contents: Sequence[Tensor], count: int
+    ) -> tuple[list[int], list[Tensor]]:
+        """What stays of the retained steps and the new ones behind them: indices as `retain` says,
+        and their contents, which differ from the given ones where something was merged.
+
+        Args:
+            contents: (t, e) features of each, of all depths side by side; or frames, see
+                `cache_features`.
+        """
+        kept = self.retain(numbers, count)
+        return kept, [contents[index] for index in kept]
 
     @abstractmethod
     def pick(self, numbers: list[int], count: int) -> list[int]:

@@ -7,7 +7,7 @@ one temporal patch), e embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,24 +119,28 @@ class KeptFrames(Kept):
         self._size, self._frame_size = chunk, frame_size
         self._steps += self._split(chunk, frames, origin, moments)
         numbers = [step.number for step in self._steps]
-        retained = self.policy.retain(numbers, count)
-        self._steps = [self._steps[index] for index in retained]
+        contents = [step.content for step in self._steps]
+        retained = zip(*self.policy.absorb(numbers, contents, count), strict=True)
+        self._steps = [replace(self._steps[index], content=content) for index, content in retained]
         return chunk
 
     def state(self) -> PolicyState:
-        """Retained steps: content and where it came from; as `Policy.state`."""
+        """Retained steps: content and where it came from; and the policy's own."""
         steps = [
             [step.number, float(step.origin.seconds[0]), step.vision_seconds, step.moment]
             for step in self._steps
         ]
         contents = {f"step_{turn}": step.content for turn, step in enumerate(self._steps)}
-        return {"frame_size": self._frame_size, "steps": steps, **contents}
+        own = {"frame_size": self._frame_size, "steps": steps, **contents}
+        return {**self.policy.state(), **own}
 
     def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
         """As `Policy.load_state`. Encodes one empty frame to learn the places of its tokens."""
         steps = state["steps"]
         names = [f"step_{turn}" for turn in range(len(steps))]
-        check_names(state, "frame_size", "steps", *names)
+        own = {"frame_size", "steps", *names}
+        check_names({name: state[name] for name in own & set(state)}, *own)
+        self.policy.load_state({name: state[name] for name in set(state) - own}, memory)
         if not steps:
             return
         frame_numbers({"steps": [number for number, *_ in steps]}, "steps")

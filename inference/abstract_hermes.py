@@ -27,7 +27,7 @@ from hermes import (
     make_policy,
 )
 from hermes.policies import Guidance, Policy
-from hermes.policy_parts.reprefill_base import ReprefillPolicy
+from hermes.policy_parts.reprefill_base import ReencodingPolicy, ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
@@ -50,6 +50,7 @@ from inference.errors import naming_remedies
 from inference.guidance import PROBES
 from inference.kept.frames import KeptFrames
 from inference.kept.kept import Kept
+from inference.kept.reencoded import KeptReencoded
 from inference.kept.tokens import KeptTokens
 from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
@@ -149,11 +150,11 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def keeping(self, policy: Policy) -> Kept:
         """What keeps this stream under a policy; empty."""
-        return (
-            KeptFrames(self, policy)
-            if isinstance(policy, ReprefillPolicy)
-            else KeptTokens(self, policy)
-        )
+        if isinstance(policy, ReprefillPolicy):
+            return KeptFrames(self, policy)
+        if isinstance(policy, ReencodingPolicy):
+            return KeptReencoded(self, policy)
+        return KeptTokens(self, policy)
 
     def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
         """The configuration with other fields named by the user, presets worked out anew.

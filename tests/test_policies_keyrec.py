@@ -73,8 +73,11 @@ class _Plain:
         return [(event["number"], event["mean"]) for event in self.events] + self.recent
 
 
+ORDERS = ("AABBAACDABEFGAHHIAB", "ABCDEFGHIJKLMNOPQRST", "AaBAabCcDAaC", "A" * 14)
+
+
 @pytest.mark.parametrize("chunk_frames", [1, 3, 8])
-@pytest.mark.parametrize("order", ["AABBAACDABEFGAHHIAB", "ABCDEFGHIJKLMNOPQRST", "AaBAabCcDAaC", "A" * 14])
+@pytest.mark.parametrize("order", ORDERS)
 def test_recent_frames_and_events(order, chunk_frames):
     frames, share = _scenes(order), 0.7
     policy, plain = policy_of("keyrec", 24, event_share=share), _Plain(int(share * COUNT), 0.1)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
+from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.options import check_count, check_flag
+from hermes.positions import PositionRule
 from hermes.store.layer_stack import LayerStack
 
 
@@ -43,7 +45,7 @@ class ReprefillPolicy(Policy):
     reprefills: ClassVar[bool] = True
     needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
-    Options = ReprefillOptions
+    Options: ClassVar[type[Any]] = ReprefillOptions
 
     def num_steps(self, tokens_per_step: int, frames_per_step: int) -> int:
         """Steps a question is shown; 0 if the budget holds none."""
@@ -75,3 +77,27 @@ class ReprefillPolicy(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Never called: the memory holds no visual tokens between questions."""
         raise AssertionError("a re-prefill policy evicts no tokens")
+
+
+class ReencodingPolicy(Policy):
+    """Keeps tokens, and beside them some frames that a question reads afresh, without the past."""
+
+    works_at_question_time: ClassVar[bool] = True
+
+    @abstractmethod
+    def afresh(self) -> ReprefillPolicy:
+        """Which frames those are, for one stream."""
+
+    @abstractmethod
+    def reencodes(self, memory: StreamMemory) -> bool:
+        """Whether a question needs them, or reads the memory as it is."""
+
+    @abstractmethod
+    def joined(self, memory: StreamMemory, fresh: StreamMemory, rule: PositionRule) -> StreamMemory:
+        """What a question reads.
+
+        Args:
+            memory: that of the stream, not to be changed.
+            fresh: the prefix and the frames that were read after it, texts of frames first; only
+                valid during this call.
+        """

@@ -110,7 +110,7 @@ class KeptFrames(Kept):
     ) -> VisualChunk:
         """Retain what the policy wants; like a chunk that was read."""
         chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
-        self._refuse_other_pixels(frame_size)
+        self.refuse_other_pixels(frame_size)
         if chunk is None or self.wants_features:
             chunk = seen or self._stream.encode_features(frames)
         origin = chunk.provenance(self._stream.total_processed_frames, len(frames), times)
@@ -159,14 +159,18 @@ class KeptFrames(Kept):
         Raises:
             ContextLimitError: they do not fit below the model's position limit.
         """
-        steps, chunk = self.chosen(), self._size
-        if steps and chunk is not None:
-            self._read(steps, self._chunk(steps, chunk))
+        self.read(self._stream.memory)
         return self._stream.memory, None
 
-    def _read(self, steps: list[Step], chunk: VisualChunk) -> None:
+    def read(self, memory: StreamMemory) -> None:
+        """As `prepare`, into any memory that holds the prefix."""
+        steps, chunk = self.chosen(), self._size
+        if steps and chunk is not None:
+            self._read(memory, steps, self._chunk(steps, chunk))
+
+    def _read(self, memory: StreamMemory, steps: list[Step], chunk: VisualChunk) -> None:
         engine = self._stream
-        needed = engine.memory.position_bound + chunk.placement.advance
+        needed = memory.position_bound + chunk.placement.advance
         if needed > engine.max_positions:
             raise ContextLimitError(
                 f"{len(steps)} frames or pairs of frames need {needed:g} positions, the model ends "
@@ -175,7 +179,7 @@ class KeptFrames(Kept):
         numbers = torch.tensor([step.number for step in steps])
         seconds = torch.stack([step.origin.seconds[0] for step in steps])
         engine.decoder.forward(
-            engine.memory,
+            memory,
             chunk.features,
             chunk.placement,
             chunk.origin(numbers, seconds),
@@ -201,7 +205,8 @@ class KeptFrames(Kept):
         picked = self.policy.pick(numbers, self._count(self._size, self._steps[-1].moment))
         return [self._steps[index] for index in picked]
 
-    def _refuse_other_pixels(self, frame_size: tuple[int, int]) -> None:
+    def refuse_other_pixels(self, frame_size: tuple[int, int]) -> None:
+        """Raises FrameError for frames of another height and width than those before."""
         before = self._frame_size
         if before is not None and frame_size != before:
             raise FrameError(

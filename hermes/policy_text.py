@@ -27,6 +27,7 @@ POLICY_NAMES = (
     "random",
     "recent",
     "rekv",
+    "shallow_stream",
     "stratified",
     "stream_mem",
     "streaming_llm",

@@ -27,6 +27,7 @@ from hermes import (
     make_policy,
 )
 from hermes.policies import Guidance, Policy
+from hermes.policies.shallow_stream import ShallowStream
 from hermes.policy_parts.reprefill_base import ReencodingPolicy, ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
@@ -51,6 +52,7 @@ from inference.guidance import PROBES
 from inference.kept.frames import KeptFrames
 from inference.kept.kept import Kept
 from inference.kept.reencoded import KeptReencoded
+from inference.kept.shallow import KeptShallow
 from inference.kept.tokens import KeptTokens
 from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
@@ -150,6 +152,8 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def keeping(self, policy: Policy) -> Kept:
         """What keeps this stream under a policy; empty."""
+        if isinstance(policy, ShallowStream):
+            return KeptShallow(self, policy)
         if isinstance(policy, ReprefillPolicy):
             return KeptFrames(self, policy)
         if isinstance(policy, ReencodingPolicy):
@@ -477,6 +481,7 @@ class AbstractHermes(ReleasedNames, ABC):
             **asdict(self.config),
             "policy_options": asdict(self.policy.options),
             "works_at_question_time": self.policy.works_at_question_time,
+            "layers_per_frame": self.policy.layers_per_frame,
             "prompts_hash": prompts_hash(
                 self.init_prompt, *self.frame_text(0), self.closing_prompt
             ),

@@ -80,7 +80,10 @@ ORDERS = ("AABBAACDABEFGAHHIAB", "ABCDEFGHIJKLMNOPQRST", "AaBAabCcDAaC", "A" * 1
 @pytest.mark.parametrize("order", ORDERS)
 def test_recent_frames_and_events(order, chunk_frames):
     frames, share = _scenes(order), 0.7
-    policy, plain = policy_of("keyrec", 24, event_share=share), _Plain(int(share * COUNT), 0.1)
+    policy, plain = (
+        policy_of("keyrec", 24, event_share=share, novelty=0.1),
+        _Plain(int(share * COUNT), 0.1),
+    )
     assert isinstance(policy, KeyRec)
     held: list[tuple[int, torch.Tensor]] = []
     for start in range(0, len(frames), chunk_frames):

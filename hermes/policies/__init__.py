@@ -14,6 +14,7 @@ from hermes.policies.none import KeepAll
 from hermes.policies.random import Random
 from hermes.policies.recent import Recent
 from hermes.policies.rekv import ReKV
+from hermes.policies.shallow_stream import ShallowStream
 from hermes.policies.stratified import Stratified
 from hermes.policies.stream_mem import StreamMem
 from hermes.policies.streaming_llm import StreamingLlm
@@ -37,6 +38,7 @@ POLICIES: dict[str, type[Policy]] = {
     "random": Random,
     "recent": Recent,
     "rekv": ReKV,
+    "shallow_stream": ShallowStream,
     "stratified": Stratified,
     "stream_mem": StreamMem,
     "streaming_llm": StreamingLlm,

@@ -38,8 +38,9 @@ class KeyRecOptions(ReprefillOptions):
 
     event_share: float = 0.5
     """Share of the frames shown that are events; at least one frame is recent."""
-    novelty: float = 0.1
-    """What a frame needs to become an event of its own."""
+    novelty: float = 0.02
+    """What a frame needs to become an event of its own. Tuned on features of hermes-nano: those of
+    another vision tower may need another value."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

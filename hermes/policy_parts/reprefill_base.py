@@ -47,6 +47,11 @@ class ReprefillPolicy(Policy):
     works_at_question_time: ClassVar[bool] = True
     Options: ClassVar[type[Any]] = ReprefillOptions
 
+    @property
+    def layers_per_frame(self) -> int:
+        """None until a question comes."""
+        return 0
+
     def num_steps(self, tokens_per_step: int, frames_per_step: int) -> int:
         """Steps a question is shown; 0 if the budget holds none."""
         if self.options.num_frames is None:

@@ -153,7 +153,7 @@ class KeptFrames(Kept):
         ]
         self._size = size
 
-    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+    def prepare(self, prompt: Tensor | None = None) -> tuple[StreamMemory, Recall | None]:
         """Read the chosen steps into the memory as one chunk after the prefix.
 
         Raises:
@@ -279,7 +279,11 @@ class KeptFrames(Kept):
 
     def _chunk(self, steps: list[Step], size: VisualChunk) -> VisualChunk:
         """The steps as one chunk, their texts included."""
-        contents = torch.cat([step.content for step in steps])
+        device = size.features.device  # contents may rest in host memory
+        moved = [step.content.to(device, non_blocking=True) for step in steps]
+        contents = torch.cat(
+            moved if self.policy.options.cache_features else [s.content for s in steps]
+        )
         if self.policy.options.cache_features:
             self._spared = steps
             chunk = size.of_depths(contents)

@@ -67,12 +67,12 @@ class KeptReencoded(KeptTokens):
         self._frames.receive(*self._opened)
         del self._opened
 
-    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+    def prepare(self, prompt: Tensor | None = None) -> tuple[StreamMemory, Recall | None]:
         """Read the frames after the prefix alone, and join both."""
         memory, rule = self._stream.memory, self._stream.rule
         if not self.policy.reencodes(memory):
             return memory, None
-        fresh = self._fresh = self._fresh or self._with_prefix()
+        fresh = self._fresh = self._fresh or self.read_prefix()
         with fresh.scratch():
             self._frames.read(fresh)
             fresh.text_first()
@@ -90,13 +90,3 @@ class KeptReencoded(KeptTokens):
         super().load_state(rest, memory)
         own = {name.removeprefix(_AFRESH): value for name, value in frames.items()}
         self._frames.load_state(own, memory)
-
-    def _with_prefix(self) -> StreamMemory:
-        """A memory like that of the stream, which has read nothing but the prompt."""
-        stream = self._stream
-        fresh = stream.memory.sibling(stream.memory.num_tokens)
-        ids = stream.processor.encode(stream.init_prompt)
-        placement = stream.rule.text(len(ids), stream.device)
-        stream.decoder.forward(fresh, stream.embed(ids), placement, output="none")
-        fresh.close_prefix()
-        return fresh

@@ -154,11 +154,15 @@ def test_a_question_reads_what_it_finds(base):
 
 def test_the_oldest_leave_a_bounded_index(base):
     engine = open_stream(base, policy="shallow_stream", policy_options={"max_units": 8})
-    sizes = set()
+    sizes = []
     for seed in range(6):
         watch(engine, random_frames(8, seed=seed))
-        sizes.add((engine.policy.host_bytes, engine.kept.num_bytes))
-    assert len(sizes) <= 3
+        sizes.append((engine.policy.host_bytes, engine.kept.num_bytes))
+    assert len(set(sizes[2:])) == 1
+    keys = base.text_config.num_key_value_heads * base.language_model.layers[0].self_attn.head_dim
+    assert sizes[-1][0] == 8 * 4 * (4 * keys + base.text_config.hidden_size) * 4, (
+        "fp32, four layers"
+    )
     state = engine.kept.state()
     step = engine.frames_per_step
     assert state["indexed"] == list(range(48 - 8 * step, 48, step))

@@ -82,6 +82,7 @@ class ShallowStream(ReprefillPolicy):
         """An empty index."""
         self._keys: dict[int, Tensor] = {}
         """Frame number -> (depth, g, t, d) un-rotated keys, in host memory."""
+        self._content_bytes = 0
 
     def state(self) -> PolicyState:
         """The index."""
@@ -121,7 +122,9 @@ class ShallowStream(ReprefillPolicy):
     ) -> tuple[list[int], list[Tensor]]:
         """Embeddings go to host memory."""
         kept, held = super().absorb(numbers, contents, count)
-        return kept, [_to_host(content) for content in held]
+        held = [_to_host(content) for content in held]
+        self._content_bytes = sum(map(_num_bytes, held))
+        return kept, held
 
     def pick(self, numbers: list[int], count: int) -> list[int]:
         """The newest, where no question is known."""
@@ -158,8 +161,9 @@ class ShallowStream(ReprefillPolicy):
 
     @property
     def host_bytes(self) -> int:
-        """The keys; embeddings are counted with the stream."""
-        return sum(keys.numel() * keys.element_size() for keys in self._keys.values())
+        """Keys and embeddings; those of a loaded stream, which lie on the device until the next
+        chunk, are counted from then on."""
+        return self._content_bytes + sum(map(_num_bytes, self._keys.values()))
 
     def _on(self, device: torch.device, number: int, layer: int) -> Tensor:
         return self._keys[number][layer].to(device, non_blocking=True)
@@ -192,6 +196,10 @@ def most_diverse(
         rest = [place for place in left if place not in taken]
         taken.append(min(rest, key=lambda place: max(similarity[place][one] for one in taken)))
     return [units[place] for place in taken]
+
+
+def _num_bytes(part: Tensor) -> int:
+    return part.numel() * part.element_size()
 
 
 def _to_host(part: Tensor) -> Tensor:

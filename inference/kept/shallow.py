@@ -28,8 +28,8 @@ class KeptShallow(KeptFrames):
 
     @property
     def num_bytes(self) -> int:
-        """Where chunks are read included."""
-        return super().num_bytes + (self._shallow.num_bytes if self._shallow else 0)
+        """Where chunks are read; what is retained is in host memory."""
+        return self.policy.device_bytes + (self._shallow.num_bytes if self._shallow else 0)
 
     def clear(self) -> None:
         """Forget the stream; buffers are reused."""
@@ -49,7 +49,7 @@ class KeptShallow(KeptFrames):
         indexed = self._read_first_layers(seen, frames, times)
         chunk = super().receive(frames, times, seen)
         retained = {step.number for step in self._steps}
-        for number in retained & indexed.keys():
+        for number in sorted(retained & indexed.keys()):
             self.policy.index(number, indexed[number])
         self._picked = None
         return chunk

@@ -116,13 +116,16 @@ class StreamMemory:
         ]
 
     def sibling(
-        self, capacity: int | Sequence[int], device: torch.device | None = None
+        self,
+        capacity: int | Sequence[int],
+        device: torch.device | None = None,
+        depth: int | None = None,
     ) -> StreamMemory:
         """An empty memory of the same shape and dtype for `capacity` tokens, layers placed alike
-        or all on `device`."""
+        or all on `device`; of the first `depth` layers alone, if that is given."""
         first = self.stacks[0]
         return StreamMemory(
-            [device or stack.device for stack, _ in self._places],
+            [device or stack.device for stack, _ in self._places[:depth]],
             first.keys.shape[1],
             first.keys.shape[3],
             capacity,

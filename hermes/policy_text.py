@@ -17,14 +17,17 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 
 
 POLICY_NAMES = (
+    "dscache",
     "hermes",
     "infinipot_v",
+    "keyrec",
     "last_frames",
     "live_vlm",
     "none",
     "random",
     "recent",
     "rekv",
+    "shallow_stream",
     "stratified",
     "stream_mem",
     "streaming_llm",

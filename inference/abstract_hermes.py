@@ -27,7 +27,8 @@ from hermes import (
     make_policy,
 )
 from hermes.policies import Guidance, Policy
-from hermes.policy_parts.reprefill_base import ReprefillPolicy
+from hermes.policies.shallow_stream import ShallowStream
+from hermes.policy_parts.reprefill_base import ReencodingPolicy, ReprefillPolicy
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
@@ -50,6 +51,8 @@ from inference.errors import naming_remedies
 from inference.guidance import PROBES
 from inference.kept.frames import KeptFrames
 from inference.kept.kept import Kept
+from inference.kept.reencoded import KeptReencoded
+from inference.kept.shallow import KeptShallow
 from inference.kept.tokens import KeptTokens
 from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
@@ -151,11 +154,13 @@ class AbstractHermes(ReleasedNames, ABC):
 
     def keeping(self, policy: Policy) -> Kept:
         """What keeps this stream under a policy; empty."""
-        return (
-            KeptFrames(self, policy)
-            if isinstance(policy, ReprefillPolicy)
-            else KeptTokens(self, policy)
-        )
+        if isinstance(policy, ShallowStream):
+            return KeptShallow(self, policy)
+        if isinstance(policy, ReprefillPolicy):
+            return KeptFrames(self, policy)
+        if isinstance(policy, ReencodingPolicy):
+            return KeptReencoded(self, policy)
+        return KeptTokens(self, policy)
 
     def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
         """The configuration with other fields named by the user, presets worked out anew.
@@ -478,6 +483,7 @@ class AbstractHermes(ReleasedNames, ABC):
             **asdict(self.config),
             "policy_options": asdict(self.policy.options),
             "works_at_question_time": self.policy.works_at_question_time,
+            "layers_per_frame": self.policy.layers_per_frame,
             "prompts_hash": prompts_hash(
                 self.init_prompt, *self.frame_text(0), self.closing_prompt
             ),

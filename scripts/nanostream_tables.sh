@@ -10,6 +10,7 @@ budgets=128,64,32 # a half, a quarter and an eighth of the trained length, 256 t
 
 policies=two_speed,two_speed_recall,hermes,stratified,infinipot_v,stream_mem,live_vlm
 policies+=,rekv,streaming_llm,recent,uniform,random,last_frames,uniform_frames,uniform_recent
+policies+=,keyrec,dscache,shallow_stream
 # hermes: both profiles, lazy and eager; none: beyond the model's range
 variants=hermes,hermes:reindex=eager,hermes:profile=paper,hermes:profile=paper:reindex=eager
 variants+=,recent,uniform,random,none:position_limit=8192

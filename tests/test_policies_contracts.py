@@ -97,7 +97,8 @@ def test_evicting_nothing_changes_nothing(base, policy):
 
 def test_work_at_question_time_is_declared(run, family, policy):
     engine = run(family, "float32", policy)["engine"]
-    memory, recall = engine.policy.recall(engine.memory, engine.rule)
+    with engine.memory.scratch():
+        memory, recall = engine.kept.prepare()
     works = recall is not None or memory is not engine.memory or engine.policy.reprefills
     assert works == engine.policy.works_at_question_time
     assert engine.describe()["works_at_question_time"] == works

@@ -28,6 +28,14 @@ OUT_OF_RANGE = [
     ("two_speed_recall", "host_bytes_limit", None, "host_bytes_limit"),
     ("last_frames", "num_frames", 0, "num_frames"),
     ("uniform_recent", "recent_share", 2, "recent_share"),
+    ("keyrec", "event_share", -1, "event_share must be a number"),
+    ("keyrec", "novelty", "some", "novelty must be a number"),
+    ("dscache", "instant_share", 1.5, "instant_share must be a number"),
+    ("dscache", "cache_features", 1, "cache_features must be true or false"),
+    ("shallow_stream", "depth", 0, "depth must be an integer of at least 1"),
+    ("shallow_stream", "num_preceding", -1, "num_preceding must be an integer of at least 0"),
+    ("shallow_stream", "max_units", 0, "max_units"),
+    ("shallow_stream", "cache_features", False, "cache_features must be true"),
 ]
 
 

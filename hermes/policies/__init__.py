@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
+from hermes.policies.dscache import DSCache
 from hermes.policies.hermes import Hermes
 from hermes.policies.infinipot_v import InfinipotV
+from hermes.policies.keyrec import KeyRec
 from hermes.policies.last_frames import LastFrames
 from hermes.policies.live_vlm import LiveVlm
 from hermes.policies.none import KeepAll
 from hermes.policies.random import Random
 from hermes.policies.recent import Recent
 from hermes.policies.rekv import ReKV
+from hermes.policies.shallow_stream import ShallowStream
 from hermes.policies.stratified import Stratified
 from hermes.policies.stream_mem import StreamMem
 from hermes.policies.streaming_llm import StreamingLlm
@@ -25,14 +28,17 @@ from hermes.policy_parts.guidance import Guidance
 from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {
+    "dscache": DSCache,
     "hermes": Hermes,
     "infinipot_v": InfinipotV,
+    "keyrec": KeyRec,
     "last_frames": LastFrames,
     "live_vlm": LiveVlm,
     "none": KeepAll,
     "random": Random,
     "recent": Recent,
     "rekv": ReKV,
+    "shallow_stream": ShallowStream,
     "stratified": Stratified,
     "stream_mem": StreamMem,
     "streaming_llm": StreamingLlm,

@@ -33,9 +33,8 @@ from torch import Tensor
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import mean_query
-from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.frames import frame_tail, newest_frames
 from hermes.policy_parts.options import check_count, check_flag, check_share
-from hermes.policy_parts.selection import newest_rows
 from hermes.store.layer_stack import LayerStack
 
 
@@ -92,10 +91,7 @@ class ReKV(ArchivePolicy):
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """The same in every layer."""
-        frames, text = self._fitting
-        newest = newest_rows(stack, frames * self._tail.tokens_per_frame)
-        last = torch.arange(self._tail.num_text - text, self._tail.num_text, device=stack.device)
-        return torch.cat((last.expand(len(stack), -1), newest), dim=1)
+        return newest_frames(stack, self._tail, *self._fitting)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
@@ -104,7 +100,7 @@ class ReKV(ArchivePolicy):
         tail = frame_tail(memory)
         tail.whole_since(-1)
         leaving = len(tail.numbers) - self._fitting[0]
-        start = _first_picture(memory, tail)
+        start = tail.first_picture(memory)
         self.store.add(memory, start, tail.numbers[:leaving], tail.tokens_per_frame)
 
     def room(self, memory: StreamMemory, plan: _Plan) -> Room:
@@ -122,7 +118,7 @@ class ReKV(ArchivePolicy):
         window, local = tail.numbers[:split], tail.numbers[split:]
         wanted = total - num_local if options.num_frames is None else options.num_frames
         retrieved = min(wanted, len(self.store.frames) + len(window))
-        return _Plan(length, window, local, retrieved, _first_picture(memory, tail))
+        return _Plan(length, window, local, retrieved, tail.first_picture(memory))
 
     def fill(self, memory: StreamMemory, plan: _Plan, layer: int, queries: Tensor) -> None:
         """Retrieved frames in time order, then the local ones."""
@@ -156,9 +152,3 @@ class ReKV(ArchivePolicy):
         scores = torch.cat((self.store.scores(layer, query), means @ query))
         found = scores.topk(plan.retrieved).indices.sort()[0].tolist()
         return found + list(range(len(scores), len(scores) + len(plan.local)))
-
-
-def _first_picture(memory: StreamMemory, tail: FrameTail) -> int:
-    """Visual tokens before the whole frames, which stand last: their texts, and what is left of
-    frames that lost tokens by hand."""
-    return memory.num_visual - len(tail.numbers) * tail.tokens_per_frame

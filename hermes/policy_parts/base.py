@@ -170,6 +170,11 @@ class Policy(ABC):
         return memory, None
 
     @property
+    def layers_per_frame(self) -> int:
+        """Layers of the language model that a frame passes when it is watched."""
+        return self.layout.num_layers
+
+    @property
     def device_bytes(self) -> int:
         """Bytes this policy holds on the model's devices, beside the memory."""
         return 0

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
+from hermes.policy_parts.selection import newest_rows
+from hermes.store.layer_stack import LayerStack
 from hermes.store.provenance import NO_PATCH
 
 
@@ -52,6 +54,11 @@ class FrameTail(NamedTuple):
                 break
             frames, text = frames + 1, text + own
         return frames, text
+
+    def first_picture(self, memory: StreamMemory) -> int:
+        """Visual tokens before the whole frames, which stand last: their texts, and what is left of
+        frames that lost tokens by hand."""
+        return memory.num_visual - len(self.numbers) * self.tokens_per_frame
 
     def whole_among(self, numbers: list[int]) -> list[int]:
         """Those of these frames, which a policy secured, that are whole in layer 0: text of newer
@@ -105,6 +112,13 @@ def _tail(frames: Tensor, patches: Tensor) -> FrameTail:
     of_frame = dict(zip(*(part.tolist() for part in texts.unique(return_counts=True)), strict=True))
     own = tuple(of_frame.get(number, 0) for number in numbers.tolist())
     return FrameTail(numbers.tolist(), sizes, _num_alike(sizes), len(texts), own)
+
+
+def newest_frames(stack: LayerStack, tail: FrameTail, frames: int, text: int) -> Tensor:
+    """(l, k) rows of so many of the newest frames, and of the last `text` of their text tokens."""
+    newest = newest_rows(stack, frames * tail.tokens_per_frame)
+    last = torch.arange(tail.num_text - text, tail.num_text, device=stack.device)
+    return torch.cat((last.expand(len(stack), -1), newest), dim=1)
 
 
 def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:

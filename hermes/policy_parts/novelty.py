@@ -27,10 +27,14 @@ def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> 
     frames = stack.origin.frame[0, start : stack.num_tokens]  # ascending
     first = start + torch.searchsorted(frames, numbers)
     rows = (first[:, None] + torch.arange(length, device=stack.device)).flatten()
-    values = stack.values[0, :, rows].float()
-    features = normalize(values, dim=-1).unflatten(1, (len(numbers), length))
-    flat = features.transpose(0, 1).flatten(1)
-    return (flat @ flat.T / (length * values.shape[0])).tolist()
+    values = stack.values[0, :, rows].unflatten(1, (len(numbers), length))
+    return mean_cosines(values.transpose(0, 1).flatten(1, 2)).tolist()
+
+
+def mean_cosines(states: Tensor) -> Tensor:
+    """(m, m) fp32 mean cosine of (m, n, d) states at the same of the n places."""
+    flat = normalize(states.float(), dim=-1).flatten(1)
+    return flat @ flat.T / states.shape[1]
 
 
 def choose_keyframes(

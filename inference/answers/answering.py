@@ -161,7 +161,7 @@ class AnswerLoop:
         prompt = self.engine.closing_prompt + input_text["prompt"]
         ids = processor.encode(prompt)
         clock.tokenised()
-        memory, recall = self.engine.kept.prepare()
+        memory, recall = self.engine.kept.prepare(ids)
         if recall:
             recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))

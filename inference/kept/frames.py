@@ -7,7 +7,7 @@ one temporal patch), e embedding width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ class KeptFrames(Kept):
     ) -> VisualChunk:
         """Retain what the policy wants; like a chunk that was read."""
         chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
-        self._refuse_other_pixels(frame_size)
+        self.refuse_other_pixels(frame_size)
         if chunk is None or self.wants_features:
             chunk = seen or self._stream.encode_features(frames)
         origin = chunk.provenance(self._stream.total_processed_frames, len(frames), times)
@@ -119,24 +119,28 @@ class KeptFrames(Kept):
         self._size, self._frame_size = chunk, frame_size
         self._steps += self._split(chunk, frames, origin, moments)
         numbers = [step.number for step in self._steps]
-        retained = self.policy.retain(numbers, count)
-        self._steps = [self._steps[index] for index in retained]
+        contents = [step.content for step in self._steps]
+        retained = zip(*self.policy.absorb(numbers, contents, count), strict=True)
+        self._steps = [replace(self._steps[index], content=content) for index, content in retained]
         return chunk
 
     def state(self) -> PolicyState:
-        """Retained steps: content and where it came from; as `Policy.state`."""
+        """Retained steps: content and where it came from; and the policy's own."""
         steps = [
             [step.number, float(step.origin.seconds[0]), step.vision_seconds, step.moment]
             for step in self._steps
         ]
         contents = {f"step_{turn}": step.content for turn, step in enumerate(self._steps)}
-        return {"frame_size": self._frame_size, "steps": steps, **contents}
+        own = {"frame_size": self._frame_size, "steps": steps, **contents}
+        return {**self.policy.state(), **own}
 
     def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
         """As `Policy.load_state`. Encodes one empty frame to learn the places of its tokens."""
         steps = state["steps"]
         names = [f"step_{turn}" for turn in range(len(steps))]
-        check_names(state, "frame_size", "steps", *names)
+        own = {"frame_size", "steps", *names}
+        check_names({name: state[name] for name in own & set(state)}, *own)
+        self.policy.load_state({name: state[name] for name in set(state) - own}, memory)
         if not steps:
             return
         frame_numbers({"steps": [number for number, *_ in steps]}, "steps")
@@ -149,20 +153,24 @@ class KeptFrames(Kept):
         ]
         self._size = size
 
-    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+    def prepare(self, prompt: Tensor | None = None) -> tuple[StreamMemory, Recall | None]:
         """Read the chosen steps into the memory as one chunk after the prefix.
 
         Raises:
             ContextLimitError: they do not fit below the model's position limit.
         """
-        steps, chunk = self.chosen(), self._size
-        if steps and chunk is not None:
-            self._read(steps, self._chunk(steps, chunk))
+        self.read(self._stream.memory)
         return self._stream.memory, None
 
-    def _read(self, steps: list[Step], chunk: VisualChunk) -> None:
+    def read(self, memory: StreamMemory) -> None:
+        """As `prepare`, into any memory that holds the prefix."""
+        steps, chunk = self.chosen(), self._size
+        if steps and chunk is not None:
+            self._read(memory, steps, self._chunk(steps, chunk))
+
+    def _read(self, memory: StreamMemory, steps: list[Step], chunk: VisualChunk) -> None:
         engine = self._stream
-        needed = engine.memory.position_bound + chunk.placement.advance
+        needed = memory.position_bound + chunk.placement.advance
         if needed > engine.max_positions:
             raise ContextLimitError(
                 f"{len(steps)} frames or pairs of frames need {needed:g} positions, the model ends "
@@ -171,7 +179,7 @@ class KeptFrames(Kept):
         numbers = torch.tensor([step.number for step in steps])
         seconds = torch.stack([step.origin.seconds[0] for step in steps])
         engine.decoder.forward(
-            engine.memory,
+            memory,
             chunk.features,
             chunk.placement,
             chunk.origin(numbers, seconds),
@@ -197,7 +205,8 @@ class KeptFrames(Kept):
         picked = self.policy.pick(numbers, self._count(self._size, self._steps[-1].moment))
         return [self._steps[index] for index in picked]
 
-    def _refuse_other_pixels(self, frame_size: tuple[int, int]) -> None:
+    def refuse_other_pixels(self, frame_size: tuple[int, int]) -> None:
+        """Raises FrameError for frames of another height and width than those before."""
         before = self._frame_size
         if before is not None and frame_size != before:
             raise FrameError(
@@ -270,7 +279,11 @@ class KeptFrames(Kept):
 
     def _chunk(self, steps: list[Step], size: VisualChunk) -> VisualChunk:
         """The steps as one chunk, their texts included."""
-        contents = torch.cat([step.content for step in steps])
+        device = size.features.device  # contents may rest in host memory
+        moved = [step.content.to(device, non_blocking=True) for step in steps]
+        contents = torch.cat(
+            moved if self.policy.options.cache_features else [s.content for s in steps]
+        )
         if self.policy.options.cache_features:
             self._spared = steps
             chunk = size.of_depths(contents)

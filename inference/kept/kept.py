@@ -70,9 +70,13 @@ class Kept(ABC):
         """
 
     @abstractmethod
-    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+    def prepare(self, prompt: Tensor | None = None) -> tuple[StreamMemory, Recall | None]:
         """What a question reads, and what fills its layers meanwhile; part of the first token.
-        The caller opens `StreamMemory.scratch`, so that what was added leaves again."""
+        The caller opens `StreamMemory.scratch`, so that what was added leaves again.
+
+        Args:
+            prompt: (t,) token ids that will be read, for those that search by them.
+        """
 
     @abstractmethod
     def frames_by_layer(self) -> list[np.ndarray]:
@@ -89,6 +93,18 @@ class Kept(ABC):
     @abstractmethod
     def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
         """As `Policy.load_state`."""
+
+    def read_prefix(self, depth: int | None = None) -> StreamMemory:
+        """A memory like that of the stream, or of the first `depth` layers of it, which has read
+        nothing but the prompt before the first frame."""
+        stream = self._stream
+        memory: StreamMemory = stream.memory.sibling(stream.memory.num_tokens, depth=depth)
+        ids = stream.processor.encode(stream.init_prompt)
+        placement = stream.rule.text(len(ids), stream.device)
+        embedded = stream.embed(ids)
+        stream.decoder.forward(memory, embedded, placement, output="none", depth=depth)
+        memory.close_prefix()
+        return memory
 
     def _refuse_other_size(self, size: Size, before: Size | None) -> None:
         """One decision on frames whose size changes in mid-stream, before anything is stored."""

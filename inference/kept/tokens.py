@@ -69,7 +69,7 @@ class KeptTokens(Kept):
         if self.policy.evicts:
             self._stream.memory.text_first()
 
-    def prepare(self) -> tuple[StreamMemory, Recall | None]:
+    def prepare(self, prompt: Tensor | None = None) -> tuple[StreamMemory, Recall | None]:
         """What the policy recalls."""
         return self.policy.recall(self._stream.memory, self._stream.rule)
 

@@ -114,7 +114,7 @@ def _with_question(
     number: int, stream: AbstractHermes, request: Mapping[str, Any], max_new_tokens: int
 ) -> _Speaker:
     ids = stream.processor.encode(stream.closing_prompt + request["prompt"])
-    memory, _ = stream.kept.prepare()
+    memory, _ = stream.kept.prepare(ids)
     room = stream._answering._room(memory, len(ids))
     return _Speaker(number, stream, ids, min(room, max_new_tokens))
 

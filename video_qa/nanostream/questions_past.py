@@ -1,6 +1,7 @@
 """Questions about what was seen long ago, how often, in which order, or never."""
 
 import random
+from dataclasses import replace
 
 from video_qa.nanostream.draft import FAR_SECONDS, Draft, others, visible_words
 from video_qa.nanostream.facts import Facts
@@ -36,11 +37,22 @@ def far_colour(facts: Facts, rng: random.Random) -> Draft | None:
     return _colour_of(facts, shape, facts.colours[shape][0])
 
 
+def far_colour_of_four(facts: Facts, rng: random.Random) -> Draft | None:
+    """Without "never", which would be ruled out by the task alone."""
+    draft = far_colour(facts, rng)
+    return draft and replace(draft, always_offered=())
+
+
 def unanswerable(facts: Facts, rng: random.Random) -> Draft | None:
     unseen = [shape for shape in SHAPES if shape not in facts.colours]
     if not unseen or facts.second < FAR_SECONDS:
         return None
     return _colour_of(facts, rng.choice(unseen), NEVER)
+
+
+def unanswerable_beside(facts: Facts, rng: random.Random) -> Draft | None:
+    """Only when the same could be asked with an answer, so that the time of asking says nothing."""
+    return far_colour(facts, rng) and unanswerable(facts, rng)
 
 
 def _colour_of(facts: Facts, shape: str, answer: str) -> Draft:
@@ -65,6 +77,13 @@ def far_ever(facts: Facts, rng: random.Random) -> Draft | None:
 
 
 def count_colours(facts: Facts, rng: random.Random) -> Draft | None:
+    """All counts are offered, but three colours are rare in a short stream."""
+    draft = count_colours_seen(facts, rng)
+    return draft and replace(draft, wrong=others(COUNTS, draft.answer))
+
+
+def count_colours_seen(facts: Facts, rng: random.Random) -> Draft | None:
+    """Offers the counts that are right for some shape, each of which is asked for as often."""
     by_count: dict[int, list[str]] = {}
     for shape in SHAPES:
         if not facts.shape_visible(shape):
@@ -73,7 +92,7 @@ def count_colours(facts: Facts, rng: random.Random) -> Draft | None:
         return None
     count = rng.choice(sorted(by_count))
     question = f"In how many colours did the {rng.choice(by_count[count])} appear?"
-    return Draft(question, str(count), others(COUNTS, str(count)))
+    return Draft(question, str(count), others(tuple(map(str, sorted(by_count))), str(count)))
 
 
 def order_first(facts: Facts, rng: random.Random) -> Draft | None:

@@ -42,6 +42,8 @@ class ReprefillPolicy(Policy):
     reprefills: ClassVar[bool] = True
     needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
+    is_blind: ClassVar[bool] = False
+    """Whether questions are shown black frames in the place of those that were watched."""
     Options = ReprefillOptions
 
     def num_steps(self, tokens_per_step: int, frames_per_step: int) -> int:

@@ -225,6 +225,13 @@ def test_the_balanced_figure_has_the_interval_of_a_mean_of_two_tasks(tmp_path: P
     assert high - low == pytest.approx(100 * (plain.high - plain.low), rel=0.1)
 
 
+def test_both_tasks_of_the_balanced_figure_weigh_the_same(tmp_path: Path) -> None:
+    rows = never_rows(6, lambda task, _: task == "unanswerable")
+    few = [row for row in rows if row["task"] != "far_colour" or row["video_id"] < 2]
+    groups = compared(tmp_path, few)["runs"][0]["groups"]
+    assert groups["unanswerable (balanced)"]["accuracy_percent"] == 50
+
+
 def test_without_its_look_alike_there_is_no_balanced_figure(tmp_path: Path) -> None:
     rows = never_rows(4, lambda *_: True)
     for row in rows:

@@ -19,6 +19,10 @@ from inference.errors import ModelLoadError
 _FLASH_CAPABILITY = 8
 """Major compute capability that flash-attn 2 is compiled for."""
 
+_MOST_ADDED = 1 << 22
+"""Numbers of a mask up to which it is kept as what is added to logits: a bool mask becomes that in
+every layer, but takes less memory."""
+
 Kernel = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """queries (h, q, d), keys and values (g, n, d), scaling -> (h, q, d)."""
 
@@ -42,14 +46,16 @@ def _folded(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Te
     (num_heads, num_new, _), (num_groups, num_keys, _) = queries.shape, keys.shape
     mask = None
     if num_new > 1:
-        mask = _folded_mask(num_new, num_keys, num_heads // num_groups, queries.device)
+        repeats = num_heads // num_groups
+        mask = _folded_mask(num_new, num_keys, repeats, queries.device, queries.dtype)
     return masked(queries, keys, values, scaling, mask)
 
 
 def masked(
     queries: Tensor, keys: Tensor, values: Tensor, scaling: float, mask: Tensor | None
 ) -> Tensor:
-    """As `_folded`, under a (r * q, n) bool mask, True where a row may look; None: everywhere."""
+    """As `_folded`, under a (r * q, n) mask: bool, True where a row may look, or what is added to
+    its logits; None: everywhere."""
     rows = queries.reshape(1, len(keys), -1, queries.shape[2])
     attended = scaled_dot_product_attention(
         rows, keys[None], values[None], attn_mask=mask, scale=scaling
@@ -58,8 +64,13 @@ def masked(
 
 
 @lru_cache(maxsize=4)  # all layers of a band share one mask
-def _folded_mask(num_new: int, num_keys: int, repeats: int, device: torch.device) -> Tensor:
-    return lower_right_mask(num_new, num_keys, device).repeat(repeats, 1)
+def _folded_mask(
+    num_new: int, num_keys: int, repeats: int, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    mask = lower_right_mask(num_new, num_keys, device).repeat(repeats, 1)
+    if mask.numel() > _MOST_ADDED:
+        return mask
+    return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)
 
 
 def lower_right_mask(num_new: int, num_keys: int, device: torch.device) -> Tensor:

@@ -146,6 +146,7 @@ def _about(engine: AbstractHermes, options: argparse.Namespace) -> dict[str, Any
         "dtype": str(engine.dtype).removeprefix("torch."),
         "policy": engine.config.policy,
         "kv_size": engine.config.kv_size,
+        "kv_dtype": engine.config.kv_dtype,
         "sample_fps": engine.sample_fps,
         "reindex": engine.config.reindex,
         "attn": engine.attn,

@@ -431,7 +431,16 @@ def _run(func: Any, args: Any, kwargs: Any, device: torch.device) -> Any:
     def wrap(held: Tensor) -> Tensor:
         return known[id(held)] if id(held) in known else PretendedTensor(held, device)
 
-    return _mapped(func(*_bare(args), **_bare(kwargs)), Tensor, wrap)
+    compute = _STAND_INS.get(func, func)
+    return _mapped(compute(*_bare(args), **_bare(kwargs)), Tensor, wrap)
+
+
+def _bmm_of_halves(left: Tensor, right: Tensor, dtype: torch.dtype, *, out: Tensor) -> Tensor:
+    return torch.bmm(left.to(dtype), right.to(dtype), out=out)
+
+
+_STAND_INS: dict[Any, Callable[..., Tensor]] = {aten.bmm.dtype_out: _bmm_of_halves}
+"""Operators that only a GPU has, on the host."""
 
 
 def _device_argument(kwargs: dict[str, Any]) -> torch.device | None:

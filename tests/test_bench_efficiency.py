@@ -66,8 +66,8 @@ def test_without_vision_one_chunk_stands_for_all(bench):
 def test_a_way_that_computes_something_else_is_not_reported(bench, monkeypatch, capsys):
     monkeypatch.setitem(PATHS, "release", Neighbour)
     code, record, _ = bench()
-    assert code == 1 and set(record["paths"]) == {"ours", "growing"}
-    assert set(record["ratios"]) == {"growing"} and record["free_ceiling"] is None
+    assert code == 1 and set(record["paths"]) == {"ours", "plain", "growing"}
+    assert set(record["ratios"]) == {"plain", "growing"} and record["free_ceiling"] is None
     assert "other tokens are kept" in record["refused"]["release"]
     assert "NOT REPORTED: release: chunk" in capsys.readouterr().out
 

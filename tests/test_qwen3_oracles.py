@@ -151,9 +151,10 @@ def test_exact_probe_is_the_eager_models_attention(load, name):
             assert largest_error(ours[layer], rows.double().mean(dim=(0, 1))) < 1e-6
 
 
-def test_ten_thousand_renumberings_equal_one(load):
+@pytest.mark.parametrize("kv_dtype", ["model", "int8"])
+def test_ten_thousand_renumberings_equal_one(load, kv_dtype):
     """Whole numbers on three axes, interleaved in the rotation."""
-    test_oracle_reindex.test_ten_thousand_renumberings_equal_one(load("qwen3"))
+    test_oracle_reindex.test_ten_thousand_renumberings_equal_one(load("qwen3"), kv_dtype)
 
 
 def test_half_precision_rotates_by_float32_angles(load):

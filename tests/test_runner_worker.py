@@ -22,6 +22,7 @@ from video_qa.hermes_vqa import HermesVQA, main
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.runner import worker
 from video_qa.runner.shards import SOME_QUESTIONS_FAILED
+from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_identity import run_identity
 from video_qa.settings.run_settings import RunSettings
 
@@ -81,6 +82,25 @@ def test_how_videos_are_decoded_reaches_the_worker_and_is_not_the_run(
     video = load_annotations(anno_path)[0]
     HermesVQA(None, read, "id").load_video(video)
     assert asked_for["decode_workers"] == 3
+
+
+@pytest.mark.parametrize("execution", [None, "plain"])
+def test_how_layers_are_computed_reaches_the_model_and_is_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, execution: str | None
+) -> None:
+    """Same answers; a config.json of before says nothing of it."""
+    anno_path = videos_with(tmp_path, [[choice("now?", 5)]])
+    settings = RunSettings("nano", 8, 1.0, True, execution=execution or "auto")
+    identity = run_identity(settings, anno_path, "cpu")
+    assert identity == run_identity(replace(settings, execution="fused"), anno_path, "cpu")
+    stored = {"anno_path": str(anno_path), "dataset": None, "debug": False, "limit": None}
+    stored |= {} if execution is None else {"execution": execution}
+    (tmp_path / "config.json").write_text(
+        json.dumps({"settings": identity, "video_root": None, **stored})
+    )
+    arguments = worker._arguments(["--config", str(tmp_path / "config.json")])
+    assert RunSettings.among(vars(arguments)) == settings
+    assert load_engine(settings, "cpu").execution == (execution or "fused")
 
 
 def test_csv_is_quoted_as_released(tmp_path: Path) -> None:

@@ -44,6 +44,11 @@ class FusedLayer(PlainLayer):
         self.num_groups = attention.k_proj.out_features // self.width
         self.num_heads = attention.q_proj.out_features // self.width
         self.has_head_norms = hasattr(attention, "q_norm")
+        # looking a module up costs as much as a small operator
+        self._queries, self._output = attention.q_proj, attention.o_proj
+        self._first_norm, self._second_norm = layer.input_layernorm, layer.post_attention_layernorm
+        self._activation, self._down = layer.mlp.act_fn, layer.mlp.down_proj
+        self._found: _Parts | None = None
 
     @staticmethod
     def norm_of(module: Any) -> Callable[[Tensor], Tensor]:
@@ -52,7 +57,7 @@ class FusedLayer(PlainLayer):
 
     def heads(self, hidden: Tensor) -> Tensor:
         """(q, h + 2 * g, d) queries, keys and values of (q, e), before any norm of their own."""
-        rows = normed(self.module.input_layernorm, hidden)
+        rows = normed(self._first_norm, hidden)
         return self._parts.projections(rows).view(hidden.shape[0], -1, self.width)
 
     def project(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -79,17 +84,22 @@ class FusedLayer(PlainLayer):
 
     def finish(self, hidden: Tensor, rows: Tensor) -> Tensor:
         """As `PlainLayer.finish`."""
-        layer = self.module
-        hidden = _added(hidden, rows, layer.self_attn.o_proj)
-        rows = normed(layer.post_attention_layernorm, hidden)
+        hidden = _added(hidden, rows, self._output)
+        rows = normed(self._second_norm, hidden)
         gate, up = self._parts.first_half(rows).chunk(2, -1)
-        return _added(hidden, layer.mlp.act_fn(gate) * up, layer.mlp.down_proj)
+        return _added(hidden, self._activation(gate) * up, self._down)
 
     @property
     def _parts(self) -> _Parts:
+        found = self._found
+        if found is None or not found.projections.holds(self._queries):
+            found = self._found = self._merged()
+        return found
+
+    def _merged(self) -> _Parts:
         attention, mlp = self.module.self_attn, self.module.mlp
         found = _MERGED.get(self.module)
-        if found is None or not found.projections.holds(attention.q_proj):
+        if found is None or not found.projections.holds(self._queries):
             found = _MERGED[self.module] = _Parts(
                 merge([attention.q_proj, attention.k_proj, attention.v_proj]),
                 merge([mlp.gate_proj, mlp.up_proj]),

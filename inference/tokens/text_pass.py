@@ -10,7 +10,7 @@ width, e embedding width, l layers of a stack, a position axes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -40,12 +40,19 @@ class Span(Protocol):
 
 
 class _Angles(NamedTuple):
-    """Of a stack; factors of states, and of states rolled by half a head."""
+    """Of the layers of a stack; factors of states, and of states rolled by half a head."""
 
-    cos: Tensor
-    """(l, q, 1, d) fp32, or (l, q, h + g, d) with the weights of the heads' norms in it."""
-    sin: Tensor
+    cos: Sequence[Tensor]
+    """l times (q, 1, d) fp32, or (q, h + g, d) with the weights of the heads' norms in it."""
+    sin: Sequence[Tensor]
     """The same, negative in its first half: rolled states are not negated."""
+
+
+class _Weights(NamedTuple):
+    """(l, 1, h + g, d) weights of the heads' norms."""
+
+    own: Tensor
+    rolled: Tensor
 
 
 class TextPass:
@@ -55,27 +62,25 @@ class TextPass:
         """`decoder`: its layers are `FusedLayer`s."""
         self._decoder, self._num_axes = decoder, num_axes
         self._layers = [layer for layer in decoder.layers if isinstance(layer, FusedLayer)]
-        self._weights: dict[range, _Angles | None] = {}
+        self._weights: dict[range, _Weights | None] = {}
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, span: Span) -> Tensor:
         """(q, e) embeddings -> (1, e) normalised hidden state of the last token."""
-        angles = {
-            id(stack): self._angles(span.positions(stack), stack) for stack in span.memory.stacks
-        }
-        hidden, decoder = embeddings, self._decoder
-        for number, layer in enumerate(self._layers):
-            stack, index = span.memory.place_of(number)
+        hidden, decoder, last = embeddings, self._decoder, len(self._layers) - 1
+        for stack in span.memory.stacks:
             hidden = hidden.to(stack.device)
-            heads = layer.heads(hidden)
-            turned = _turned(layer, heads, self._of_layer(angles[id(stack)], stack, index))
-            values = heads[:, -layer.num_groups :]
-            span.write(stack, index, turned[:, layer.num_heads :], values)
-            queries = turned[:, : layer.num_heads]
-            if number == len(self._layers) - 1:
-                queries, hidden = span.last(queries), span.last(hidden)
-            attended = span.attend(stack, index, queries, layer.scaling)
-            hidden = layer.finish(hidden, attended.flatten(1))
+            cos, sin = self._angles(span.positions(stack), stack)
+            for index, number in enumerate(stack.layers):
+                layer = self._layers[number]
+                heads = layer.heads(hidden)
+                turned = _turned(layer, heads, cos[index], sin[index])
+                queries, keys = turned.split([layer.num_heads, layer.num_groups], dim=1)
+                span.write(stack, index, keys, heads[:, -layer.num_groups :])
+                if number == last:
+                    queries, hidden = span.last(queries), span.last(hidden)
+                attended = span.attend(stack, index, queries, layer.scaling)
+                hidden = layer.finish(hidden, attended.flatten(1))
         return decoder.norm(hidden)
 
     def _angles(self, positions: Tensor, stack: LayerStack) -> _Angles:
@@ -84,35 +89,42 @@ class TextPass:
         cos, sin = (table.view(count, num_new, 1, -1) for table in self._decoder.angles(flat))
         sin[..., : sin.shape[-1] // 2].neg_()
         weights = self._weights_of(stack)
-        if num_new > 1 or weights is None:
-            return _Angles(cos, sin)
-        return _Angles(cos * weights.cos, sin * weights.sin)
+        if weights is None:
+            return _Angles(cos.unbind(), sin.unbind())
+        if num_new > 1:
+            return _Angles(_Products(cos, weights.own), _Products(sin, weights.rolled))
+        return _Angles((cos * weights.own).unbind(), (sin * weights.rolled).unbind())
 
-    def _of_layer(self, angles: _Angles, stack: LayerStack, index: int) -> _Angles:
-        """Large tables are multiplied layer by layer."""
-        own, weights = _Angles(angles.cos[index], angles.sin[index]), self._weights_of(stack)
-        if len(own.cos) == 1 or weights is None:
-            return own
-        return _Angles(own.cos * weights.cos[index], own.sin * weights.sin[index])
-
-    def _weights_of(self, stack: LayerStack) -> _Angles | None:
-        """(l, 1, h + g, d) weights of the heads' norms."""
+    def _weights_of(self, stack: LayerStack) -> _Weights | None:
         if stack.layers not in self._weights:
             rows = [self._layers[layer].head_weights for layer in stack.layers]
             self._weights[stack.layers] = _stacked(rows)
         return self._weights[stack.layers]
 
 
-def _stacked(rows: Sequence[Tensor | None]) -> _Angles | None:
+class _Products(Sequence[Tensor]):
+    """Large tables are multiplied when a layer needs them."""
+
+    def __init__(self, table: Tensor, weights: Tensor) -> None:
+        self._table, self._weights = table, weights
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._table[index] * self._weights[index]
+
+
+def _stacked(rows: Sequence[Tensor | None]) -> _Weights | None:
     present = [row for row in rows if row is not None]
     if not present:
         return None
     weights = torch.stack(present).unsqueeze(1)
-    return _Angles(weights, weights.roll(weights.shape[-1] // 2, dims=-1))
+    return _Weights(weights, weights.roll(weights.shape[-1] // 2, dims=-1))
 
 
-def _turned(layer: FusedLayer, heads: Tensor, angles: _Angles) -> Tensor:
+def _turned(layer: FusedLayer, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """(q, h + g, d) rotated queries and keys, the arithmetic in fp32."""
     own = layer.normed_heads(heads[:, : layer.num_heads + layer.num_groups])
     rolled = own.roll(own.shape[-1] // 2, dims=-1)
-    return torch.addcmul(own * angles.cos, rolled, angles.sin, out=own)
+    return torch.addcmul(own * cos, rolled, sin, out=own)

@@ -193,6 +193,7 @@ def describe_run(
             "model": plan.settings.model,
             "settings": identity,
             "decode_workers": plan.settings.decode_workers,
+            "execution": plan.settings.execution,
             "anno_path": str(plan.anno_path),
             "video_root": None if plan.video_root is None else str(plan.video_root),
             "num_chunks": plan.num_chunks,

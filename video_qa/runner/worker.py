@@ -9,7 +9,7 @@ import random
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
         config = config_of(arguments.config)
         stored = {name: config[name] for name in STORED} | {"save_dir": arguments.config.parent}
-        beside = {name: config.get(name) for name in BESIDE}
+        beside = {
+            field.name: config.get(field.name, field.default)
+            for field in fields(RunSettings)
+            if field.name in BESIDE
+        }
         vars(arguments).update(asdict(RunSettings.among(config["settings"] | beside)) | stored)
     if arguments.save_dir is None or arguments.anno_path is None:
         parser.error("--save_dir and --anno_path are needed, or --config")

@@ -11,7 +11,7 @@ from inference.saved.weights_digest import weights_digest
 from video_qa.settings.model_registry import model_path
 from video_qa.settings.run_settings import RunSettings
 
-BESIDE = {"decode_workers"}
+BESIDE = {"decode_workers", "execution"}
 """Settings that decide how fast answers come and not what they are."""
 
 

@@ -229,7 +229,9 @@ def test_a_printed_number_has_two_decimals():
 
 def _shrink(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(folder)
-    short = Settings(split="test", num_streams=2, min_minutes=0.5, max_minutes=0.5, fps=2)
+    short = Settings(
+        split="test", num_streams=2, min_minutes=0.5, max_minutes=0.5, fps=2, edition=1
+    )
     monkeypatch.setattr(nano, "STREAMS", short)
 
 

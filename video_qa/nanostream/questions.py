@@ -45,7 +45,7 @@ EDITIONS: dict[int, dict[str, Task]] = {
     | {
         "now_count": present.now_count_evenly,
         "far_colour": past.far_colour_of_four,
-        "count_colours": past.count_colours_seen,
+        "count_colours": past.count_colours_evenly,
         "unanswerable": past.unanswerable_beside,
         "answerable": past.far_colour,
     },

@@ -77,22 +77,25 @@ def far_ever(facts: Facts, rng: random.Random) -> Draft | None:
 
 
 def count_colours(facts: Facts, rng: random.Random) -> Draft | None:
-    """All counts are offered, but three colours are rare in a short stream."""
-    draft = count_colours_seen(facts, rng)
-    return draft and replace(draft, wrong=others(COUNTS, draft.answer))
+    """Where three of the counts are right for some shape; three colours mostly are for none."""
+    return _count_colours(facts, rng, len(COUNTS) - 1)
 
 
-def count_colours_seen(facts: Facts, rng: random.Random) -> Draft | None:
-    """Offers the counts that are right for some shape, each of which is asked for as often."""
+def count_colours_evenly(facts: Facts, rng: random.Random) -> Draft | None:
+    """Where each count is right for some shape, and all are asked for as often."""
+    return _count_colours(facts, rng, len(COUNTS))
+
+
+def _count_colours(facts: Facts, rng: random.Random, num_counts: int) -> Draft | None:
     by_count: dict[int, list[str]] = {}
     for shape in SHAPES:
         if not facts.shape_visible(shape):
             by_count.setdefault(len(facts.colours.get(shape, ())), []).append(shape)
-    if facts.second < FAR_SECONDS or len(by_count) < 3:
+    if facts.second < FAR_SECONDS or len(by_count) < num_counts:
         return None
     count = rng.choice(sorted(by_count))
     question = f"In how many colours did the {rng.choice(by_count[count])} appear?"
-    return Draft(question, str(count), others(tuple(map(str, sorted(by_count))), str(count)))
+    return Draft(question, str(count), others(COUNTS, str(count)))
 
 
 def order_first(facts: Facts, rng: random.Random) -> Draft | None:

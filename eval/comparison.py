@@ -82,7 +82,9 @@ def compare(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
         **{name: facts.get(name) for name in ("dataset", "protocol", "versions", "num_chunks")},
         "benchmark": benchmark.title,
         "clustered_by": clusters,
-        "groups": {name: list(tasks) for name, tasks in groups.items()},
+        "groups": {name: list(group.tasks) for name, group in groups.items()},
+        "balanced": [name for name, group in groups.items() if group.is_balanced],
+        "not_in_all": sorted(set(table["task"]) - set(groups[ALL].tasks)),
         "runs": runs,
         "refused": facts.get("refused", []),
         "paired": list(_pairs(tables, groups, clusters)),
@@ -116,7 +118,7 @@ def _describe(
     rows: pd.DataFrame, run: Run, groups: Groups, clusters: str, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     scored = rows[rows["right"].notna()]
-    found = {name: group_mean(scored, tasks, clusters) for name, tasks in groups.items()}
+    found = {name: group_mean(scored, group, clusters) for name, group in groups.items()}
     stored = _stored(facts, run)
     return {
         "policy": run[0],
@@ -147,14 +149,14 @@ def _pairs(
             if baseline is None or baseline == (policy, kv_size):
                 continue
             pairs = _joined(tables[policy, kv_size], tables[baseline])
-            for group, tasks in groups.items():
-                difference = group_difference(pairs, tasks, clusters)
+            for name_of_group, group in groups.items():
+                difference = group_difference(pairs, group, clusters)
                 if difference is not None:
                     yield {
                         "baseline": baseline[0],
                         "policy": policy,
                         "kv_size": kv_size,
-                        "group": group,
+                        "group": name_of_group,
                         **difference.as_percent(),
                     }
 

@@ -17,6 +17,7 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 
 
 POLICY_NAMES = (
+    "blank_frames",
     "dscache",
     "hermes",
     "infinipot_v",

@@ -19,6 +19,7 @@ from hermes.imports import HOME
 
 POLICIES = ("hermes", "recent")
 DATASETS = ("nanostream", "nanostream_words")
+EDITION = "1"  # of NanoStream: the one that the model was trained on
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "demo.py") -> int:
@@ -57,7 +58,7 @@ def _split(options: argparse.Namespace) -> list[str]:
     length = str(options.minutes)
     return [
         *("--split", "test", "--num_streams", str(options.num_streams)),
-        *("--min_minutes", length, "--max_minutes", length),
+        *("--min_minutes", length, "--max_minutes", length, "--edition", EDITION),
         *(("--video_format", "npy", "--fps", "1") if options.video_format == "npy" else ()),
     ]
 

@@ -69,10 +69,10 @@ _OWN = {
                 "far": "far past",
                 "count": "counting",
                 "order": "order",
-                "never": "unanswerable",
+                "never": "unanswerable (balanced)",
             }.items()
         },
-        "all": Metric("nanostream", "general"),
+        "all": Metric("nanostream", "general", ("all_but_balanced",)),
     },
 }
 NOT_FROM_A_RUN = ("efficiency", "ttft")

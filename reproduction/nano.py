@@ -22,7 +22,7 @@ from video_qa.compare import main as compare
 from video_qa.nanostream.write import Settings, write_split
 
 DATA = Path("data/nano_table")
-STREAMS = Settings(split="test", num_streams=10, min_minutes=3.0, max_minutes=3.0)
+STREAMS = Settings(split="test", num_streams=10, min_minutes=3.0, max_minutes=3.0, edition=1)
 
 
 def write_streams() -> None:

@@ -22,7 +22,7 @@ trade+=,two_speed:attention_weight=1:keyframe_share=0:recent_share=0.5:floor_sha
 
 stream() { # FOLDER NUM_STREAMS MINUTES QUESTIONS_PER_TASK
     "$python" -m video_qa.nanostream --out "data/$1" --split test --num_streams "$2" \
-        --min_minutes "$3" --max_minutes "$3" --questions_per_task "$4" --fps 2
+        --min_minutes "$3" --max_minutes "$3" --questions_per_task "$4" --fps 2 --edition 1
 }
 
 compare() { # FOLDER POLICIES BUDGETS OUT

@@ -60,12 +60,16 @@ def test_the_verdict_comes_first(root: Path, runs: list[FinishedRun], numbers: d
     said = re.search(r'<p class="verdict">(.*?)</p>', body)
     assert said and said.start() < min(body.index(tag) for tag in ("<h2", "<svg", "<table"))
     right = {
-        f"{run.policy} at {run.kv_size}": np.mean([p.correct for p in run.predictions.values()])
+        f"{run.policy} at {run.kv_size}": np.mean(
+            [p.correct for p in run.predictions.values() if p.question != "unanswerable?"]
+        )
         for run in runs
     }
     best = max(right, key=right.__getitem__)
     expected = f"{best} tokens per layer answers {100 * right[best]:.1f} % of all questions right"
     assert said[1].startswith(expected) and said[1].count(". ") == 0 and said[1].endswith(".")
+    assert "mean of unanswerable and far_colour" in body
+    assert "all questions: without unanswerable" in body
 
 
 def run_of(policy: str, percent: float | None, num_videos: int = 12) -> dict[str, Any]:

@@ -155,6 +155,35 @@ def test_a_budget_below_one_frame_gives_error_rows_and_a_report(
     assert [run["num_errors"] for run in found] == [9, 0]
 
 
+@pytest.mark.usefixtures("inside")
+def test_the_floors_are_rows_of_the_same_table(tmp_path: Path, command: list[str]) -> None:
+    assert main([*changed(command, kv_sizes="16", policies="recent"), "--floors"]) == 0
+    table = next((tmp_path / "results").rglob("comparison.csv"))
+    found = pd.read_csv(table).groupby("policy").size().to_dict()
+    assert found == {"recent": 9, "blank_frames": 9, "last_frames:num_frames=1": 9}
+    assert "blank_frames" in (table.parent / "comparison.md").read_text()
+
+
+@pytest.mark.usefixtures("inside")
+def test_answers_to_other_questions_are_never_put_beside(
+    tmp_path: Path, command: list[str], anno_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As when a stream is asked the questions of another edition."""
+    one = changed(command, kv_sizes="16", policies="recent")
+    assert main(one) == 0
+    made = next((tmp_path / "results").rglob("predictions.jsonl")).parent
+    other = anno_path.with_name("other.json")
+    other.write_text(anno_path.read_text().replace("q1", "q7"))
+    again = changed(one, anno_path=str(other))
+    assert main(again) == 2
+    assert "annotation_sha256" in capfd.readouterr().err
+    fresh = changed(again, results_root=str(tmp_path / "fresh"), policies="hermes")
+    assert main([*fresh, f"--runs={made}"]) == 2
+    said = capfd.readouterr().err
+    assert "different protocols" in said and "annotation_sha256" in said
+    assert not list((tmp_path / "fresh").rglob("comparison.csv"))
+
+
 def test_a_budget_known_to_be_below_one_frame_is_refused_at_once(
     tmp_path: Path, command: list[str], capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -182,7 +211,10 @@ def test_runs_of_another_protocol_are_not_put_beside(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"policies": "recent,nope"}, "unknown policy 'nope': expected one of hermes"),
+        (
+            {"policies": "recent,nope"},
+            "unknown policy 'nope': expected one of blank_frames, dscache",
+        ),
         ({"policies": "rekv:nope=1"}, "unknown option nope of policy 'rekv'; known: "),
         ({"policies": "two_speed:recent_share=7"}, "recent_share must be a number in [0, 1]"),
         ({"policies": "recent:x"}, "expected NAME:OPTION=VALUE"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from eval.comparison import compare
 from eval.intervals import clustered_mean
-from eval.multiple_choice.task_groups import group_difference, group_mean
+from eval.multiple_choice.task_groups import Group, group_difference, group_mean
 from eval.paired import paired_difference, sign_flip_p
 from eval.results_table import ResultsError
 from eval.run_costs import percentiles
@@ -67,8 +68,8 @@ def test_a_fact_asked_often_counts_once() -> None:
         + [("v", "t", "new?", "a", 0.0, 0.0), ("w", "t", "old?", "a", 0.0, 1.0)],
         columns=["video", "task", "question", "answer", "right", "right_baseline"],
     )
-    assert group_mean(rows, (), "video").mean == pytest.approx(1 / 3)
-    found = group_difference(rows, ("t",), "video")
+    assert group_mean(rows, Group(("t",), is_pooled=True), "video").mean == pytest.approx(1 / 3)
+    found = group_difference(rows, Group(("t",)), "video")
     assert (found.mean, found.num_pairs) == (0, 3)
 
 
@@ -185,3 +186,56 @@ def test_a_table_without_a_needed_column_is_refused(tmp_path: Path) -> None:
 def test_percentiles() -> None:
     assert percentiles(pd.Series(range(101))) == {"p50": 50, "p95": 95}
     assert percentiles(pd.Series(dtype=float)) is None
+
+
+def never_rows(num_videos: int, is_right: Callable[[str, int], bool]) -> list[dict[str, object]]:
+    """A question of each of three tasks about each video."""
+    tasks = ("now_colour", "far_colour", "unanswerable")
+    return [
+        {**row, "task": task, "question_index": i, "qa_acc": 100 * is_right(task, row["video_id"])}
+        for row in rows_of("recent", "10" * num_videos)[::2]
+        for i, task in enumerate(tasks)
+    ]
+
+
+def test_forgetting_everything_is_no_skill(tmp_path: Path) -> None:
+    """Who always answers "never" has half of the balanced group, and gains nothing in "all"."""
+    found = compared(tmp_path, never_rows(12, lambda task, _: task == "unanswerable"))
+    groups = found["runs"][0]["groups"]
+    balanced = groups["unanswerable (balanced)"]
+    assert balanced["accuracy_percent"] == 50 and balanced["n"] == 24
+    assert groups["all questions"]["accuracy_percent"] == 0
+    assert groups["all questions"]["n"] == 24  # far_colour belongs to the far past as well
+    assert found["not_in_all"] == ["unanswerable"]
+    assert found["groups"]["unanswerable (balanced)"] == ["unanswerable", "far_colour"]
+
+
+def test_the_balanced_figure_has_the_interval_of_a_mean_of_two_tasks(tmp_path: Path) -> None:
+    """Against the same per-video sums without strata: each video has one question of each."""
+    right = {"far_colour": 0b011011011011, "unanswerable": 0b110111101101, "now_colour": 0}
+    rows = never_rows(12, lambda task, video: bool(right[task] >> video & 1))
+    found = compared(tmp_path, rows)["runs"][0]["groups"]["unanswerable (balanced)"]
+    alike = [row for row in rows if row["task"] != "now_colour"]
+    values = pd.Series([row["qa_acc"] / 100 for row in alike])
+    plain = clustered_mean(values, pd.Series([row["video_id"] for row in alike]))
+    assert found["accuracy_percent"] == pytest.approx(100 * plain.mean)
+    low, high = found["interval95_percent"]
+    assert low < found["accuracy_percent"] < high
+    # The tasks' own means differ, so the strata take a little of the variance away, not more.
+    assert high - low == pytest.approx(100 * (plain.high - plain.low), rel=0.1)
+
+
+def test_both_tasks_of_the_balanced_figure_weigh_the_same(tmp_path: Path) -> None:
+    rows = never_rows(6, lambda task, _: task == "unanswerable")
+    few = [row for row in rows if row["task"] != "far_colour" or row["video_id"] < 2]
+    groups = compared(tmp_path, few)["runs"][0]["groups"]
+    assert groups["unanswerable (balanced)"]["accuracy_percent"] == 50
+
+
+def test_without_its_look_alike_there_is_no_balanced_figure(tmp_path: Path) -> None:
+    rows = never_rows(4, lambda *_: True)
+    for row in rows:
+        row["error"] = "no video" if row["task"] == "far_colour" else ""
+    assert "unanswerable (balanced)" not in compared(tmp_path, rows)["runs"][0]["groups"]
+    alone = [row for row in rows if row["task"] != "far_colour"]
+    assert "unanswerable (balanced)" not in compared(tmp_path, alone)["groups"]

@@ -58,3 +58,20 @@ def test_a_table_without_answers_is_refused(tmp_path, capsys):
     path.write_text('"video_id","pred_answer"\n"a","red"\n')
     assert main(["words", "--results_path", str(path)]) == 2
     assert "missing column(s) answer" in capsys.readouterr().err
+
+
+def test_unanswerable_questions_count_beside_their_look_alikes_only(tmp_path, capsys):
+    """Edition 2 has a task of its own for them; far_colour, of other options, is none then."""
+    rows = [("never", "unanswerable")] * 3 + [("red", "answerable"), ("red", "far_colour")]
+    lines = [f'"{i % 2}","q","{answer}","never","{task}"' for i, (answer, task) in enumerate(rows)]
+    path = tmp_path / "results.csv"
+    path.write_text("\n".join(['"video_id","question","answer","pred_answer","task"', *lines]))
+    (tmp_path / "config.json").write_text('{"dataset": "nanostream_words"}')
+    assert main(["words", "--results_path", str(path)]) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())["words"]
+    assert metrics["accuracy_percent"] == pytest.approx(60)  # as the release: every row
+    balanced = metrics["categories"]["unanswerable (balanced)"]
+    assert balanced["accuracy_percent"] == 50 and balanced["n"] == 4
+    assert metrics["all_but_balanced"]["accuracy_percent"] == 0
+    assert metrics["all_but_balanced"]["n"] == 1
+    assert "  - Includes: unanswerable, answerable\n" in capsys.readouterr().out

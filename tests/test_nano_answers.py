@@ -61,7 +61,8 @@ def replies(policy: str, folder: Path, coded: bool = CODED) -> dict[str, list[bo
     """Group -> right or wrong, with options and in words alike."""
     minutes = MINUTES[policy]
     form = {"fps": 2} if coded else {"fps": 1, "video_format": "npy"}
-    split = Settings(num_streams=3, min_minutes=minutes, max_minutes=minutes, seed=1, **form)
+    form |= {"seed": 1, "edition": 1}
+    split = Settings(num_streams=3, min_minutes=minutes, max_minutes=minutes, **form)
     files = write_split(folder, split)
     options = {"max_new_tokens": 4, "dtype": DTYPE}
     settings = RunSettings(str(FOLDER), KV_SIZES[policy], 1, True, policy, **options)

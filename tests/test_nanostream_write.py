@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -75,6 +76,31 @@ def test_a_stopped_run_continues(tmp_path, monkeypatch):
 def test_other_settings_are_not_mixed_in(split):
     with pytest.raises(NanoStreamError, match="other settings"):
         write_split(split[0], Settings(num_streams=3, min_minutes=0.2, max_minutes=0.3))
+
+
+def test_a_folder_of_before_there_were_editions_is_of_the_first(tmp_path):
+    first = replace(SMALL, edition=1)
+    files = write_split(tmp_path, first)
+    text = files["nanostream"].read_text()
+    settings = tmp_path / "test_settings.json"
+    stored = json.loads(settings.read_text())
+    del stored["edition"]
+    settings.write_text(json.dumps(stored))
+    with pytest.raises(NanoStreamError, match="edition: 1 there, 2 now"):
+        write_split(tmp_path, SMALL)
+    assert files["nanostream"].read_text() == text and "edition" not in settings.read_text()
+    write_split(tmp_path, first)
+    assert files["nanostream"].read_text() == text and "edition" in settings.read_text()
+
+
+def test_editions_show_the_same_and_ask_otherwise(split, tmp_path):
+    files = write_split(tmp_path, replace(SMALL, edition=1))
+    assert digests(tmp_path) == digests(split[0])
+    first, newest = (
+        {line["task"] for entry in json.loads(text) for line in entry["conversations"]}
+        for text in (files["nanostream"].read_text(), split[1]["nanostream"].read_text())
+    )
+    assert newest - first == {"answerable"} and first <= newest
 
 
 def test_out_that_is_a_file(tmp_path, capsys):

@@ -51,6 +51,29 @@ def test_last_frames_equals_a_fresh_prefill(base, cached):
     assert largest_error(hidden, expected.hidden[-len(hidden) :]) < TOLERANCE
 
 
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("shared", [True, False])
+def test_blank_frames_are_the_last_frames_of_a_black_video(base, cached, shared):
+    """Whatever was watched, and whether another stream saw the frames for it or not."""
+    options = {"cache_features": cached}
+    hidden = {}
+    for policy, frames in (
+        ("blank_frames", random_frames(12)),
+        ("last_frames", torch.zeros_like(torch.as_tensor(random_frames(12)))),
+        ("last_frames", random_frames(12)),
+    ):
+        engine = open_stream(base, policy=policy, kv_size=16, policy_options=options)
+        engine.encode_init_prompt()
+        for part in (frames[:6], frames[6:]):
+            engine.encode_video_chunk(part, seen=engine.encode_features(part) if shared else None)
+        is_black = not np.any(np.asarray(frames))
+        hidden[policy, is_black] = _hidden_of_question(engine, "\nWho?<|im_end|>")
+        assert engine.total_processed_frames == 12
+    blank = hidden["blank_frames", False]
+    assert torch.equal(blank, hidden["last_frames", True])
+    assert largest_error(blank, hidden["last_frames", False]) > 0.01
+
+
 def test_the_budget_says_how_many_frames(base):
     engine = open_stream(base, policy="last_frames", kv_size=23)
     watch(engine, random_frames(24))

@@ -229,7 +229,9 @@ def test_a_printed_number_has_two_decimals():
 
 def _shrink(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.chdir(folder)
-    short = Settings(split="test", num_streams=2, min_minutes=0.5, max_minutes=0.5, fps=2)
+    short = Settings(
+        split="test", num_streams=2, min_minutes=0.5, max_minutes=0.5, fps=2, edition=1
+    )
     monkeypatch.setattr(nano, "STREAMS", short)
 
 
@@ -255,7 +257,8 @@ def test_from_the_command_to_the_table(tmp_path, monkeypatch, capsys):
     folder = Path("results/nano_table/nano/nanostream")
     for policy in ("hermes:smoothing=[0,0,0.5]", "hermes:smoothing=[0,0.5,0]"):
         with open(folder / f"fps1.0-kv64-{policy}" / "results.csv") as file:
-            right = [float(row["qa_acc"]) for row in csv.DictReader(file)]
+            asked = [row for row in csv.DictReader(file) if row["task"] != "unanswerable"]
+            right = [float(row["qa_acc"]) for row in asked]
         (line,) = [x for x in lines if x["policy"] == policy and x["column"] == "all"]
         assert float(line["ours"]) == pytest.approx(sum(right) / len(right))
         assert int(line["n"]) == len(right) and line["difference"] != ""

@@ -27,7 +27,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from video_qa.comparison.arguments import parser
+from video_qa.comparison.arguments import FLOORS, parser
 from video_qa.comparison.finished import (
     ComparisonError,
     FinishedRun,
@@ -149,7 +149,8 @@ def _plans(arguments: argparse.Namespace, launcher: Launcher) -> Plans:
     plan = plan_run(arguments, launcher)
     parent = dataset_folder(arguments)
     found: dict[ComparedRun, RunPlan] = {}
-    for policy in dict.fromkeys(arguments.policies):
+    floors = FLOORS if arguments.floors else ()
+    for policy in dict.fromkeys((*arguments.policies, *floors)):
         for kv_size in dict.fromkeys(arguments.kv_sizes):
             settings = replace(plan.settings, policy=policy, kv_size=kv_size)
             check_names(settings)

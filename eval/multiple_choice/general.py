@@ -1,6 +1,6 @@
 """The `general` and `words` subcommands: accuracy over all questions, per task and category."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from eval.multiple_choice.scored import Scored
 from eval.multiple_choice.tasks import OVO, Benchmark, dataset_beside, find_benchmark
 
 NO_TASK = "(no task)"
+ALL_BUT_BALANCED = "all_but_balanced"
 
 
 def evaluate_general(path: Path, debug: bool = False) -> Report:
@@ -46,6 +47,7 @@ def _evaluate(scored: Scored, section: str, file_name: str, debug: bool) -> Repo
     task_means = _task_means(scored, tasks, benchmark)
     categories = _category_means(scored, tasks, benchmark)
     averages = _ovo_averages(scored, tasks) if benchmark is OVO else {}
+    averages |= _without_balanced(scored, tasks, benchmark)
     abilities = _ability_means(scored)
     lines = _lines(scored, benchmark, task_means, categories, averages | abilities)
     text = "\n".join([*block(f"EVALUATION RESULTS ({benchmark.title})"), *lines]) + "\n"
@@ -79,7 +81,7 @@ def _lines(
             f"TASK-SPECIFIC ACCURACY ({benchmark.title})",
             [count_line(benchmark.label(name), mean) for name, mean in task_means.items()],
         ),
-        *_block("MAJOR CATEGORY ACCURACY", _category_lines(benchmark, categories)),
+        *_block("MAJOR CATEGORY ACCURACY", _category_lines(benchmark, categories, task_means)),
         f"%Errors: {100 * num_unparsed / num_rows:.2f}",
         *block("WITH INTERVALS"),
         *(f"{name}: {estimate.as_text()}" for name, estimate in averages.items()),
@@ -87,14 +89,23 @@ def _lines(
     ]
 
 
-def _category_lines(benchmark: Benchmark, categories: Mapping[str, Estimate]) -> list[str]:
-    """Each category, and all its tasks, whether they have questions or not."""
+def _category_lines(
+    benchmark: Benchmark, categories: Mapping[str, Estimate], asked: Collection[str]
+) -> list[str]:
+    """Each category, and all its tasks, whether they have questions or not; of a balanced one the
+    two that it was made of."""
+    pairs = {
+        name: own
+        for name, own in benchmark.asked_categories(asked).items()
+        if name in benchmark.balanced
+    }
+    included = {**benchmark.categories, **pairs}
     return [
         line
         for name, mean in categories.items()
         for line in (
             count_line(name, mean),
-            f"  - Includes: {', '.join(benchmark.categories[name])}",
+            f"  - Includes: {', '.join(included[name])}",
         )
     ]
 
@@ -116,15 +127,21 @@ def _ability_means(scored: Scored) -> dict[str, Estimate]:
 
 def _category_means(scored: Scored, tasks: pd.Series, benchmark: Benchmark) -> dict[str, Estimate]:
     """The unweighted mean of the task means for every category that has questions."""
-    found = {
-        name: [task for task in category_tasks if (tasks == task).any()]
-        for name, category_tasks in benchmark.categories.items()
-    }
+    found = benchmark.asked_categories(set(tasks))
     return {
-        name: _weighted_mean(scored, tasks, dict.fromkeys(present, 1 / len(present)))
-        for name, present in found.items()
-        if present
+        name: _weighted_mean(scored, tasks, dict.fromkeys(own, 1 / len(own)))
+        for name, own in found.items()
     }
+
+
+def _without_balanced(
+    scored: Scored, tasks: pd.Series, benchmark: Benchmark
+) -> dict[str, Estimate]:
+    """All questions that count as such, where the benchmark has others."""
+    counted = tasks.map(benchmark.counts_in_all).astype(bool)
+    if not benchmark.balanced or not counted.any():
+        return {}
+    return {ALL_BUT_BALANCED: scored.estimate(counted)}
 
 
 def _ovo_averages(scored: Scored, tasks: pd.Series) -> dict[str, Estimate]:

@@ -1,6 +1,7 @@
 """Groups of tasks in which runs are compared, as weights of tasks."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -15,8 +16,19 @@ PERCEPTION_AND_MEMORY = {
     OVO.title: ("Real-Time Visual Perception", "Backward Tracing"),
 }
 """Benchmark -> the group that asks what is seen now, and the one that asks what was seen."""
-Groups = Mapping[str, tuple[str, ...]]
-"""Group -> its tasks, each of the same weight; no tasks: every question counts alike."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tasks that count the same each; where they are pooled, every question counts the same."""
+
+    tasks: tuple[str, ...]
+    is_pooled: bool = False
+    is_balanced: bool = False
+    """There is no mean without every task."""
+
+
+Groups = Mapping[str, Group]
 
 
 def benchmark_of(dataset: str | None, tasks: Sequence[str]) -> Benchmark:
@@ -25,18 +37,18 @@ def benchmark_of(dataset: str | None, tasks: Sequence[str]) -> Benchmark:
 
 
 def task_groups(benchmark: Benchmark, tasks: pd.Series) -> Groups:
-    """The benchmark's categories that have questions, else its tasks; then all questions."""
+    """The benchmark's categories that have questions, else its tasks; then all questions, without
+    those that `Benchmark.balanced` puts beside their look-alikes."""
     present = [name for name in benchmark.ordered(list(tasks)) if name]
+    found = benchmark.asked_categories(present) or {name: (name,) for name in present}
+    everything = tuple(name for name in present if benchmark.counts_in_all(name))
     groups = {
-        name: tuple(task for task in own if task in present)
-        for name, own in benchmark.categories.items()
+        name: Group(own, is_balanced=name in benchmark.balanced) for name, own in found.items()
     }
-    if not any(groups.values()):
-        groups = {name: (name,) for name in present}
-    return {name: own for name, own in groups.items() if own} | {ALL: ()}
+    return groups | {ALL: Group(everything, is_pooled=True)}
 
 
-def group_mean(rows: pd.DataFrame, group: tuple[str, ...], clusters: str) -> Estimate | None:
+def group_mean(rows: pd.DataFrame, group: Group, clusters: str) -> Estimate | None:
     """Accuracy of the group's rows (columns `right`, `task`); None if it has none."""
     chosen, strata, weights = _strata(once_per_fact(rows, clusters), group)
     if chosen.empty:
@@ -44,9 +56,7 @@ def group_mean(rows: pd.DataFrame, group: tuple[str, ...], clusters: str) -> Est
     return stratified_mean(chosen["right"], chosen[clusters], strata, weights)
 
 
-def group_difference(
-    pairs: pd.DataFrame, group: tuple[str, ...], clusters: str
-) -> PairedDifference | None:
+def group_difference(pairs: pd.DataFrame, group: Group, clusters: str) -> PairedDifference | None:
     """Difference over the group's pairs (`right`, `right_baseline`); None if it has none."""
     chosen, strata, weights = _strata(once_per_fact(pairs, clusters), group)
     if chosen.empty:
@@ -69,11 +79,11 @@ def once_per_fact(rows: pd.DataFrame, clusters: str) -> pd.DataFrame:
     return rows.groupby(names, sort=False, as_index=False)[shares].mean()
 
 
-def _strata(
-    rows: pd.DataFrame, group: tuple[str, ...]
-) -> tuple[pd.DataFrame, pd.Series, dict[str, float]]:
-    if not group:
-        return rows, pd.Series("", index=rows.index), {"": 1.0}
-    chosen = rows[rows["task"].isin(group)]
+def _strata(rows: pd.DataFrame, group: Group) -> tuple[pd.DataFrame, pd.Series, dict[str, float]]:
+    chosen = rows[rows["task"].isin(group.tasks)]
+    if group.is_pooled:
+        return chosen, pd.Series("", index=chosen.index), {"": 1.0}
     present = chosen["task"].unique()
+    if group.is_balanced and len(present) < len(group.tasks):
+        chosen = chosen.iloc[:0]
     return chosen, chosen["task"], {str(task): 1 / len(present) for task in present}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
+from hermes.policies.blank_frames import BlankFrames
 from hermes.policies.dscache import DSCache
 from hermes.policies.hermes import Hermes
 from hermes.policies.infinipot_v import InfinipotV
@@ -28,6 +29,7 @@ from hermes.policy_parts.guidance import Guidance
 from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {
+    "blank_frames": BlankFrames,
     "dscache": DSCache,
     "hermes": Hermes,
     "infinipot_v": InfinipotV,

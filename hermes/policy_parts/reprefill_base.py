@@ -45,6 +45,8 @@ class ReprefillPolicy(Policy):
     reprefills: ClassVar[bool] = True
     needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
+    is_blind: ClassVar[bool] = False
+    """Whether questions are shown black frames in the place of those that were watched."""
     Options: ClassVar[type[Any]] = ReprefillOptions
 
     @property

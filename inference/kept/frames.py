@@ -97,6 +97,8 @@ class KeptFrames(Kept):
 
     def look(self, frames: Tensor) -> VisualChunk | None:
         """Their features, if they are kept or the size of a frame has to be learned from them."""
+        if self.policy.is_blind:
+            return None
         if self._size is not None and not self.policy.options.cache_features:
             return None
         features: VisualChunk = self._stream.encode_features(frames)
@@ -109,6 +111,8 @@ class KeptFrames(Kept):
         seen: VisualChunk | None = None,
     ) -> VisualChunk:
         """Retain what the policy wants; like a chunk that was read."""
+        if self.policy.is_blind:
+            frames, seen = torch.zeros_like(frames), None
         chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
         self.refuse_other_pixels(frame_size)
         if chunk is None or self.wants_features:

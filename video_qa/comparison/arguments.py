@@ -12,6 +12,9 @@ from video_qa.runner.devices import HELP as DEVICES_HELP
 from video_qa.runner.run_arguments import ANNOTATION_HELP, NUM_CHUNKS_HELP
 from video_qa.settings.run_settings import MODEL_HELP, POLICIES_HELP, add_settings_arguments
 
+FLOORS = ("blank_frames", "last_frames:num_frames=1")
+"""What can be answered from the questions alone, and from what is on the screen."""
+
 
 def parser(description: str, prog: str) -> argparse.ArgumentParser:
     """All arguments of ``video_qa/compare.py``."""
@@ -29,6 +32,12 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
         required=True,
         help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
         f"drawn boldest; known: {POLICIES_HELP}",
+    )
+    add(
+        "--floors",
+        action="store_true",
+        help=f"beside the policies also what each of them should be above: {', '.join(FLOORS)} "
+        "(black frames in the place of the video; the last frame alone)",
     )
     add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")

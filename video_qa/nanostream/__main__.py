@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from video_qa.nanostream.questions import EDITIONS
 from video_qa.nanostream.write import FORMATS, SPLITS, NanoStreamError, Settings, write_split
 
 USAGE_ERROR = 2
@@ -38,6 +39,14 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         default=default.questions_per_task,
         help="questions of each task per stream, asked with options and in words",
+    )
+    add(
+        "--edition",
+        type=int,
+        choices=tuple(EDITIONS),
+        default=default.edition,
+        help="which questions are asked; hermes-nano was trained, and figures up to 2026-11-25 "
+        "were measured, on 1",
     )
     return parser.parse_args(argv)
 

@@ -1,6 +1,7 @@
 """Questions about what was seen long ago, how often, in which order, or never."""
 
 import random
+from dataclasses import replace
 
 from video_qa.nanostream.draft import FAR_SECONDS, Draft, others, visible_words
 from video_qa.nanostream.facts import Facts
@@ -36,11 +37,22 @@ def far_colour(facts: Facts, rng: random.Random) -> Draft | None:
     return _colour_of(facts, shape, facts.colours[shape][0])
 
 
+def far_colour_of_four(facts: Facts, rng: random.Random) -> Draft | None:
+    """Without "never", which would be ruled out by the task alone."""
+    draft = far_colour(facts, rng)
+    return draft and replace(draft, always_offered=())
+
+
 def unanswerable(facts: Facts, rng: random.Random) -> Draft | None:
     unseen = [shape for shape in SHAPES if shape not in facts.colours]
     if not unseen or facts.second < FAR_SECONDS:
         return None
     return _colour_of(facts, rng.choice(unseen), NEVER)
+
+
+def unanswerable_beside(facts: Facts, rng: random.Random) -> Draft | None:
+    """Only when the same could be asked with an answer, so that the time of asking says nothing."""
+    return far_colour(facts, rng) and unanswerable(facts, rng)
 
 
 def _colour_of(facts: Facts, shape: str, answer: str) -> Draft:
@@ -65,11 +77,21 @@ def far_ever(facts: Facts, rng: random.Random) -> Draft | None:
 
 
 def count_colours(facts: Facts, rng: random.Random) -> Draft | None:
+    """Where three of the counts are right for some shape; three colours mostly are for none."""
+    return _count_colours(facts, rng, len(COUNTS) - 1)
+
+
+def count_colours_evenly(facts: Facts, rng: random.Random) -> Draft | None:
+    """Where each count is right for some shape, and all are asked for as often."""
+    return _count_colours(facts, rng, len(COUNTS))
+
+
+def _count_colours(facts: Facts, rng: random.Random, num_counts: int) -> Draft | None:
     by_count: dict[int, list[str]] = {}
     for shape in SHAPES:
         if not facts.shape_visible(shape):
             by_count.setdefault(len(facts.colours.get(shape, ())), []).append(shape)
-    if facts.second < FAR_SECONDS or len(by_count) < 3:
+    if facts.second < FAR_SECONDS or len(by_count) < num_counts:
         return None
     count = rng.choice(sorted(by_count))
     question = f"In how many colours did the {rng.choice(by_count[count])} appear?"

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,13 @@ from tqdm import tqdm
 
 from eval.whole_file import write_text
 from video_qa.nanostream.facts import follow
-from video_qa.nanostream.questions import TASKS, Draft, options_of
+from video_qa.nanostream.questions import (
+    EDITIONS,
+    FIRST_EDITION,
+    NEWEST_EDITION,
+    Draft,
+    options_of,
+)
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
 from video_qa.nanostream.world import QUIET_SCENE_SECONDS, World, make_world
@@ -38,7 +44,7 @@ class Settings:
 
     `video_format` "npy" stores frames as they were rendered, one per second, without a video coder.
     `questions_per_task` counts the seconds asked about, per stream and task; each is asked once
-    with options and once in words.
+    with options and once in words. `edition` decides which questions are asked, not what is seen.
 
     Raises:
         NanoStreamError: a value is out of range.
@@ -53,12 +59,14 @@ class Settings:
     size: int = SIZE
     video_format: str = "mp4"
     questions_per_task: int = 2
+    edition: int = NEWEST_EDITION
 
     def __post_init__(self) -> None:
         shortest = QUIET_SCENE_SECONDS[0] / 60
         rules = {
             f"split is one of {', '.join(SPLITS)}": self.split in SPLITS,
             "num_streams >= 1": self.num_streams >= 1,
+            f"edition is one of {', '.join(map(str, EDITIONS))}": self.edition in EDITIONS,
             "questions_per_task >= 1": self.questions_per_task >= 1,
             f"{shortest:.3f} <= min_minutes <= max_minutes <= 60": (
                 shortest <= self.min_minutes <= self.max_minutes <= 60
@@ -85,15 +93,16 @@ def make_stream(settings: Settings, number: int) -> World:
     return make_world(seed, round(minutes * 60))
 
 
-def pick_drafts(world: World, per_task: int) -> list[tuple[int, str, Draft]]:
+def pick_drafts(world: World, per_task: int, edition: int) -> list[tuple[int, str, Draft]]:
     """(second, task, draft) in order of time, `per_task` of each task where possible.
 
     Every second at which a task gives a question is equally likely.
     """
     rng = random.Random(f"questions {world.seed}")
-    candidates: dict[str, list[tuple[int, Draft]]] = {name: [] for name in TASKS}
+    tasks = EDITIONS[edition]
+    candidates: dict[str, list[tuple[int, Draft]]] = {name: [] for name in tasks}
     for facts in follow(world):
-        for name, task in TASKS.items():
+        for name, task in tasks.items():
             draft = task(facts, rng)
             if draft:
                 candidates[name].append((facts.second, draft))
@@ -105,11 +114,13 @@ def pick_drafts(world: World, per_task: int) -> list[tuple[int, str, Draft]]:
     return sorted(picked, key=lambda entry: entry[:2])
 
 
-def annotate(world: World, name: str, video_path: str, per_task: int) -> dict[str, dict]:
+def annotate(
+    world: World, name: str, video_path: str, per_task: int, edition: int
+) -> dict[str, dict]:
     """The entries of one stream in the released schema, by annotation file."""
     rng = random.Random(f"options {world.seed}")
     entries: dict[str, dict] = {}
-    drafts = pick_drafts(world, per_task)
+    drafts = pick_drafts(world, per_task, edition)
     for kind in (CHOICE, WORDS):
         conversations = []
         for second, task, draft in drafts:
@@ -142,17 +153,31 @@ def _write_video(world: World, path: Path, settings: Settings) -> None:
 def _claim(out: Path, settings: Settings) -> None:
     """Create the folder, or make sure that what lies there was made with the same settings."""
     path = out / f"{settings.split}_{SETTINGS_FILE}"
-    wanted = json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n"
     try:
         (out / settings.split).mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_text(encoding="utf-8") != wanted:
+        if unequal := _unlike(path, asdict(settings)):
             raise NanoStreamError(
-                f"{path} belongs to a split made with other settings; choose another --out or "
-                f"delete {out / settings.split} and {path}"
+                f"{path} belongs to a split made with other settings ({'; '.join(unequal)}); "
+                f"ask for those, choose another --out, or delete {out / settings.split} and {path}"
             )
-        write_text(path, wanted)
+        write_text(path, json.dumps(asdict(settings), indent=2, sort_keys=True) + "\n")
     except OSError as error:
         raise NanoStreamError(f"--out {out} cannot be written: {error}") from error
+
+
+def _unlike(path: Path, wanted: Mapping[str, Any]) -> list[str]:
+    """What a settings file says that is not wanted; nothing where there is no file."""
+    if not path.exists():
+        return []
+    try:
+        stored = {"edition": FIRST_EDITION} | json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, TypeError):
+        return ["it cannot be read"]
+    return [
+        f"{name}: {stored.get(name)!r} there, {wanted.get(name)!r} now"
+        for name in stored | wanted
+        if stored.get(name) != wanted.get(name)
+    ]
 
 
 def _streams(settings: Settings) -> Iterable[int]:
@@ -176,7 +201,9 @@ def write_split(out: Path, settings: Settings) -> dict[str, Path]:
         path = out / settings.split / f"{name}.{settings.video_format}"
         if not path.exists():
             _write_video(world, path, settings)
-        annotated = annotate(world, name, path.as_posix(), settings.questions_per_task)
+        annotated = annotate(
+            world, name, path.as_posix(), settings.questions_per_task, settings.edition
+        )
         for kind, entry in annotated.items():
             entries[kind].append(entry)
     files = {kind: out / f"{kind}_{settings.split}.json" for kind in entries}

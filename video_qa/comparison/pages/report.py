@@ -75,6 +75,7 @@ def _head(numbers: Mapping[str, Any]) -> dict[str, Any]:
         "facts": facts,
         "warnings": list(_warnings(numbers)),
         "few_note": weak_note(numbers),
+        "balance_note": tables.balance_note(numbers),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from eval.whole_file import write_text
 from video_qa.comparison.pages.intervals import MARK, is_weak, weak_note
+from video_qa.comparison.pages.verdict import ALL
 
 MARKDOWN_FILE = "comparison.md"
 
@@ -58,9 +59,21 @@ def terminal_tables(numbers: Mapping[str, Any]) -> str:
     return "\n".join([*(table.text() for table in accuracy_tables(numbers)), *_note(numbers)])
 
 
+def balance_note(numbers: Mapping[str, Any]) -> str:
+    """What a balanced group is the mean of, and what is not among all questions; empty if every
+    group is plain."""
+    parts = [
+        f"{name}: mean of {' and '.join(numbers['groups'][name])}, which look the same; one answer "
+        "to all of them gives 50 %"
+        for name in numbers.get("balanced", [])
+    ]
+    if left_out := numbers.get("not_in_all"):
+        parts.append(f"{ALL}: without {', '.join(left_out)}")
+    return ". ".join(parts)
+
+
 def _note(numbers: Mapping[str, Any]) -> list[str]:
-    note = weak_note(numbers)
-    return [f"{note}\n"] if note else []
+    return [f"{note}\n" for note in (balance_note(numbers), weak_note(numbers)) if note]
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -207,6 +207,11 @@ def _run_again(run, changed):
     return SimpleNamespace(replay=run, is_valid=True)
 
 
+def _drawn(stream):
+    asked = {"question": "?", "prompt": stream.get_prompt("?")}
+    return stream.question_answering(asked, 4, temperature=1.0, seed=3)
+
+
 def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
     """On a device, whose graphs may do neither; and a token waits for the one before it alone."""
     monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
@@ -229,7 +234,9 @@ def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
             answer = ask(stream, "?", count)
             waits = Counter(kind for kind, _ in traffic.waits.elements())
             costs.append((waits, traffic.num_copies("h2d", "index"), traffic.num_copies("d2h")))
-    assert answer == ask(without_end(_stream(base, "plain")), "?", 6)
+        drawn = _drawn(stream)
+    plain = without_end(_stream(base, "plain"))
+    assert (answer, drawn) == (ask(plain, "?", 6), _drawn(plain))
     assert set(inside) == {(0, 0)}
     (_, uploads, sent), (waits, more_uploads, more_sent) = costs[1:]
     assert (more_uploads - uploads, more_sent - sent) == (0, 3)

@@ -23,16 +23,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from hermes.memory import StreamMemory
 from hermes.policies.last_frames import LastFrames
 from hermes.policy_parts.archive.question_memory import QuestionMemory
-from hermes.policy_parts.frames import frame_tail, newest_frames
+from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_flag, check_share
 from hermes.policy_parts.reprefill_base import ReencodingPolicy, ReprefillPolicy
+from hermes.policy_parts.whole_frames import WholeFrames
 from hermes.positions import PositionRule
-from hermes.store.layer_stack import LayerStack
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class _Instant(LastFrames):
         return max(min(1, whole // tokens_per_step), int(share * whole) // tokens_per_step)
 
 
-class DSCache(ReencodingPolicy):
+class DSCache(ReencodingPolicy, WholeFrames):
     """The past as it was seen, the present as if there were none."""
 
     needs_equal_frames: ClassVar[bool] = True
@@ -82,17 +81,6 @@ class DSCache(ReencodingPolicy):
         """Once a frame has left."""
         frames = memory.ledger.frames
         return bool(frames) and frames[0].number > 0
-
-    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """The newest whole frames, with their text if it is to stay."""
-        self._tail = frame_tail(memory)
-        with_text = self.config.frame_text != "dropped"
-        self._fitting = self._tail.fitting(self.config.kv_size, with_text=with_text)
-        return super().choose(memory, attention)
-
-    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
-        """The same in every layer."""
-        return newest_frames(stack, self._tail, *self._fitting)
 
     def joined(self, memory: StreamMemory, fresh: StreamMemory, rule: PositionRule) -> StreamMemory:
         """Past frames of the memory, then the pictures of the fresh ones."""

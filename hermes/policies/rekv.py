@@ -33,9 +33,9 @@ from torch import Tensor
 from hermes.memory import StreamMemory
 from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import mean_query
-from hermes.policy_parts.frames import frame_tail, newest_frames
+from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_count, check_flag, check_share
-from hermes.store.layer_stack import LayerStack
+from hermes.policy_parts.whole_frames import WholeFrames
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class _Plan(NamedTuple):
     """Tokens before the pictures of the window's frames; a question reads pictures only."""
 
 
-class ReKV(ArchivePolicy):
+class ReKV(ArchivePolicy, WholeFrames):
     """A window while watching, retrieval when asked."""
 
     needs_equal_frames: ClassVar[bool] = True
@@ -82,24 +82,13 @@ class ReKV(ArchivePolicy):
         options = self.options
         self.open_archive(options.host_bytes_limit, quantised=options.quantised)
 
-    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
-        """The newest whole frames, with their text if it is to stay."""
-        self._tail = frame_tail(memory)
-        with_text = self.config.frame_text != "dropped"
-        self._fitting = self._tail.fitting(self.config.kv_size, with_text=with_text)
-        return super().choose(memory, attention)
-
-    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
-        """The same in every layer."""
-        return newest_frames(stack, self._tail, *self._fitting)
-
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
     ) -> None:
         """Frames that leave go to host memory."""
         tail = frame_tail(memory)
         tail.whole_since(-1)
-        leaving = len(tail.numbers) - self._fitting[0]
+        leaving = len(tail.numbers) - self.num_fitting
         start = tail.first_picture(memory)
         self.store.add(memory, start, tail.numbers[:leaving], tail.tokens_per_frame)
 

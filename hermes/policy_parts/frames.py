@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
-from hermes.policy_parts.selection import newest_rows
-from hermes.store.layer_stack import LayerStack
 from hermes.store.provenance import NO_PATCH
 
 
@@ -112,13 +110,6 @@ def _tail(frames: Tensor, patches: Tensor) -> FrameTail:
     of_frame = dict(zip(*(part.tolist() for part in texts.unique(return_counts=True)), strict=True))
     own = tuple(of_frame.get(number, 0) for number in numbers.tolist())
     return FrameTail(numbers.tolist(), sizes, _num_alike(sizes), len(texts), own)
-
-
-def newest_frames(stack: LayerStack, tail: FrameTail, frames: int, text: int) -> Tensor:
-    """(l, k) rows of so many of the newest frames, and of the last `text` of their text tokens."""
-    newest = newest_rows(stack, frames * tail.tokens_per_frame)
-    last = torch.arange(tail.num_text - text, tail.num_text, device=stack.device)
-    return torch.cat((last.expand(len(stack), -1), newest), dim=1)
 
 
 def patch_offsets(memory: StreamMemory, tokens_per_frame: int) -> Tensor:

@@ -59,6 +59,11 @@ class StreamDecoder:
         """Where each layer computes."""
         return [next(layer.module.parameters()).device for layer in self.layers]
 
+    def refresh(self) -> None:
+        """Take over weights that have changed; whoever projects without `forward` calls it."""
+        for layer in self.layers:
+            layer.refresh()
+
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """(a, n) positions -> cos, sin (n, d) fp32 by the checkpoint's own rotary module."""
         like = torch.empty(0, dtype=torch.float32, device=positions.device)
@@ -97,6 +102,7 @@ class StreamDecoder:
         Returns:
             Normalised hidden states (rows, e) or None, as `output` says.
         """
+        self.refresh()
         last = (depth or len(self.layers)) - 1
         hidden = embeddings
         with memory.append(placement, provenance) as angles:

@@ -84,6 +84,7 @@ def test_no_weight_exists_twice(base):
             bias.mul_(2)
     assert largest_error(fused.project(hidden)[2], 2 * before[2]) < TOLERANCE
     layer.double()
+    fused.refresh()
     assert fused.project(hidden.double())[2].dtype == torch.float64
 
 
@@ -345,6 +346,7 @@ def test_weights_that_changed_are_used(base):
         for change in (parked, replaced, edited):
             before = [states.clone() for states in fused.project(hidden)]
             change()
+            fused.refresh()
             ours, theirs = fused.project(hidden), plain.project(hidden)
             assert all(largest_error(*pair) < 1e-4 for pair in zip(ours, theirs, strict=True))
             if change is not edited:
@@ -372,9 +374,8 @@ def test_layers_that_changed_their_modules_are_refused(base):
     fused = FusedLayer(layer)
     layer.self_attn.q_proj = torch.nn.Sequential(layer.self_attn.q_proj)
     layer.double()
-    hidden = torch.randn(2, base.text_config.hidden_size, dtype=torch.float64)
     with pytest.raises(ModelLoadError, match=r"was changed .* q_proj is Sequential"):
-        fused.heads(hidden)
+        fused.refresh()
 
 
 def test_a_choice_recorded_at_the_end_of_the_draws(base, on_cpu, monkeypatch):

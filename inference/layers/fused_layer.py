@@ -72,11 +72,18 @@ class FusedLayer(PlainLayer):
             return module
         return lambda states: normed(module, states.to(module.weight.device))
 
-    def heads(self, hidden: Tensor) -> Tensor:
-        """(q, h + 2 * g, d) queries, keys and values of (q, e), before any norm of their own."""
+    def refresh(self) -> None:
+        """As `PlainLayer.refresh`.
+
+        Raises:
+            ModelLoadError: other modules, which only a new stream can serve.
+        """
         if not self._found.hold:
             self._check_modules()
             self._found = self._merged()
+
+    def heads(self, hidden: Tensor) -> Tensor:
+        """(q, h + 2 * g, d) queries, keys and values of (q, e), before any norm of their own."""
         rows = normed(self._first_norm, hidden)
         return self._found.projections(rows).view(hidden.shape[0], -1, self.width)
 

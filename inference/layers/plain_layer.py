@@ -22,6 +22,9 @@ class PlainLayer:
         """What computes the norm behind the last layer."""
         return module
 
+    def refresh(self) -> None:
+        """Look whether the layer has got other weights; before a pass."""
+
     @property
     def scaling(self) -> float:
         """Factor on the logits, usually d ** -0.5."""

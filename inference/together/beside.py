@@ -66,6 +66,7 @@ class SideBySide:
             return span
         for memory in memories:
             memory.refresh()
+        self._stream.decoder.refresh()
         num_heads = self._stream.text_config.num_attention_heads
         return SharedSpan(memories, self._store, lengths, num_heads)
 

@@ -27,6 +27,7 @@ def read_together(decoder: StreamDecoder, passages: Sequence[Passage]) -> None:
         decoder: over the weights of all of them.
         passages: at least one; all with features `added` behind equally many layers.
     """
+    decoder.refresh()
     hidden = torch.cat([passage.embeddings for passage in passages])
     added = [torch.cat(parts) for parts in zip(*(each.added for each in passages), strict=True)]
     with ExitStack() as appended:

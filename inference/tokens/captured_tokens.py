@@ -32,6 +32,7 @@ class PassCache:
     def begin(self) -> None:
         """An answer begins: what was recorded is of no use once weights have moved."""
         engine = self._loop.engine
+        engine.decoder.refresh()
         weights = (*engine.language_model.parameters(), *engine.model.lm_head.parameters())
         addresses = [weight.data_ptr() for weight in weights]
         if addresses != self._addresses:

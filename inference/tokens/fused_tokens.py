@@ -21,6 +21,7 @@ class FusedTokens:
     def first(self) -> int:
         """As `Tokens.first`."""
         self._prompt.memory.refresh()
+        self._loop.engine.decoder.refresh()
         hidden = self._read(self._prompt.ids)
         self._clock.prefilled()
         return self._chosen(hidden)

@@ -68,7 +68,8 @@ class TextPass:
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, span: Span) -> Tensor:
-        """(q, e) embeddings -> (1, e) normalised hidden state of the last token."""
+        """(q, e) embeddings -> (1, e) normalised hidden state of the last token. The decoder has
+        been refreshed."""
         hidden, decoder, last = embeddings, self._decoder, len(self._layers) - 1
         for stack in span.memory.stacks:
             hidden = hidden.to(stack.device)

@@ -39,7 +39,6 @@ def embedding_probe(
     per block of neighbouring layers that want the same text.
     """
     memory.refresh()
-    decoder.refresh()
     return [_embedding_attention(decoder, stack, rule, texts, wanted) for stack in memory.stacks]
 
 

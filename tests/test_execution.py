@@ -390,13 +390,25 @@ def test_a_choice_recorded_at_the_end_of_the_draws(base, on_cpu, monkeypatch):
     assert answers[0] == answers[1]
 
 
-def test_what_was_recorded_ends_with_its_weights_and_its_memory(load, on_cpu):
+@pytest.mark.parametrize("execution", ["fused", "captured"])
+def test_other_weights_serve_the_next_question_and_the_next_chunk(load, on_cpu, execution):
     base = copy.deepcopy(load("llava"))
-    stream, plain = _stream(base, "captured"), _stream(base, "plain")
+    stream, plain = _stream(base, execution), _stream(base, "plain")
     assert ask(stream, "?", 5) == ask(plain, "?", 5)
-    head = base.model.lm_head
-    head.weight = torch.nn.Parameter(head.weight.detach().flip(0))
+    attention = base.language_model.layers[0].self_attn
+    for module in (base.model.lm_head, attention.q_proj, attention.v_proj):
+        module.weight = torch.nn.Parameter(module.weight.detach().flip(0))
     assert ask(stream, "?", 5) == ask(plain, "?", 5)
+    attention.k_proj.weight = torch.nn.Parameter(attention.k_proj.weight.detach().flip(0))
+    for each in (stream, plain):
+        watch_frames(each, random_frames(8, seed=5))
+    held, expected = (contents(each) for each in (stream, plain))
+    assert largest_error(held["keys"], expected["keys"]) < 1e-4
+
+
+def test_what_was_recorded_ends_with_its_memory(load, on_cpu):
+    stream = _stream(load("llava"), "captured")
+    ask(stream, "?", 5)
     held = weakref.ref(stream.memory)
     stream.adopt(stream.config)
     gc.collect()

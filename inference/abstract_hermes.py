@@ -26,9 +26,7 @@ from hermes import (
     ensure_positions,
     make_policy,
 )
-from hermes.policies import Guidance, Policy
-from hermes.policies.shallow_stream import ShallowStream
-from hermes.policy_parts.reprefill_base import ReencodingPolicy, ReprefillPolicy
+from hermes.policies import Guidance
 from hermes.policy_text import with_policy_text
 from hermes.positions import PositionRule
 from hermes.precedence import layers_of
@@ -49,11 +47,7 @@ from inference.checkpoints.processor import Processor
 from inference.decoder import Output, StreamDecoder
 from inference.errors import naming_remedies
 from inference.guidance import PROBES
-from inference.kept.frames import KeptFrames
-from inference.kept.kept import Kept
-from inference.kept.reencoded import KeptReencoded
-from inference.kept.shallow import KeptShallow
-from inference.kept.tokens import KeptTokens
+from inference.kept.registry import kept_of
 from inference.layers.execution import choose_execution
 from inference.released_names import ReleasedNames
 from inference.vision.frames import to_frames
@@ -147,20 +141,10 @@ class AbstractHermes(ReleasedNames, ABC):
         storage_of(config.kv_dtype, self.decoder.devices)
         self.policy = make_policy(config, len(self.decoder.layers))
         self.config = self.policy.config
-        self.kept = self.keeping(self.policy)
+        self.kept = kept_of(self, self.policy)
         self._memory: StreamMemory | None = None
         self._answering.forget_recorded()
         self.clear_cache()
-
-    def keeping(self, policy: Policy) -> Kept:
-        """What keeps this stream under a policy; empty."""
-        if isinstance(policy, ShallowStream):
-            return KeptShallow(self, policy)
-        if isinstance(policy, ReprefillPolicy):
-            return KeptFrames(self, policy)
-        if isinstance(policy, ReencodingPolicy):
-            return KeptReencoded(self, policy)
-        return KeptTokens(self, policy)
 
     def configured(self, config: MemoryConfig, **named: Any) -> MemoryConfig:
         """The configuration with other fields named by the user, presets worked out anew.

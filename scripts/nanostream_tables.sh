@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The tables of docs/comparison.md: streams four and sixteen times longer than hermes-nano was
-# trained on. A killed run continues where it stopped. About 30 minutes on two cores.
+# trained on. A killed run continues where it stopped.
 #     bash scripts/nanostream_tables.sh [RESULTS_ROOT] [NUM_CHUNKS]
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -88,3 +88,9 @@ def test_a_store_below_one_frame_is_refused_before_anything_is_lost():
     with pytest.raises(ValueError, match="the limit is 10: raise host_bytes_limit"):
         policy.evicting(memory, [None], [kept])
     assert memory.num_visual == 24
+
+
+def test_a_policy_that_keeps_what_nothing_keeps(load, monkeypatch):
+    monkeypatch.setattr(POLICIES["recent"], "keeps", "everything", raising=False)
+    with pytest.raises(ValueError, match="'recent' keeps 'everything'; known: tokens, tokens and"):
+        open_stream(load("llava"), policy="recent")

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,7 @@ class ShallowStreamOptions(ReprefillOptions):
 class ShallowStream(ReprefillPolicy):
     """Watching is cheap and forgets nothing; asking searches."""
 
+    keeps: ClassVar[str] = "frames and an index"
     Options = ShallowStreamOptions
 
     @property

@@ -46,6 +46,8 @@ class Policy(ABC):
     """True if a question costs more than its own prefill; that work is part of the first token."""
     takes_budget_weights: ClassVar[bool] = False
     """True if bands of layers may have different budgets."""
+    keeps: ClassVar[str] = "tokens"
+    """What of the stream: a name in `inference.kept.registry.KEPT`."""
     reprefills: ClassVar[bool] = False
     """True if nothing is remembered but frames, read afresh for each question."""
     needs_equal_frames: ClassVar[bool] = False

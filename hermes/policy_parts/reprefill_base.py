@@ -42,6 +42,7 @@ class ReprefillPolicy(Policy):
     """Chooses frames instead of tokens."""
 
     evicts: ClassVar[bool] = False
+    keeps: ClassVar[str] = "frames"
     reprefills: ClassVar[bool] = True
     needs_equal_frames: ClassVar[bool] = True
     works_at_question_time: ClassVar[bool] = True
@@ -89,6 +90,7 @@ class ReprefillPolicy(Policy):
 class ReencodingPolicy(Policy):
     """Keeps tokens, and beside them some frames that a question reads afresh, without the past."""
 
+    keeps: ClassVar[str] = "tokens and frames"
     works_at_question_time: ClassVar[bool] = True
 
     @abstractmethod

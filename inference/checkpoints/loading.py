@@ -59,7 +59,7 @@ def load_model(
         attn: "auto", "sdpa" or "flash".
         execution: "plain" (the checkpoint's modules one by one: the reference), "fused" (layers in
             few operators), "captured" (answers as CUDA graphs too); "auto" fuses where it can.
-        max_pixels: cap on the pixels of a frame (Qwen2.5-VL).
+        max_pixels: cap on the pixels of a frame (Qwen).
         data_set: fields of `MemoryConfig` that come with the data, e.g. ``{"reindex": "eager"}``;
             unlike what is named here they yield to a policy that is defined otherwise.
         memory_options: any field of `MemoryConfig`.
@@ -68,7 +68,8 @@ def load_model(
         (engine, processor), as the release did.
 
     Raises:
-        ModelLoadError: missing, damaged or unknown checkpoint, no such device.
+        ModelLoadError: missing, damaged or unknown checkpoint, no such device, attention or
+            execution that cannot be had.
         ValueError: a memory option that makes no sense, or contradicts another one or the policy.
     """
     check_policy(policy)

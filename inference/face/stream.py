@@ -141,8 +141,8 @@ class Stream:
         """Another, empty stream on the same weights.
 
         Args:
-            named: settings that shall be others: `kv_size`, `policy` (its options may stand behind
-                its name), `profile`, any field of `hermes.MemoryConfig`.
+            named: settings that shall be others: `execution`, `kv_size`, `policy` (its options may
+                stand behind its name), `profile`, any field of `hermes.MemoryConfig`.
 
         Raises:
             ValueError: a setting that makes no sense, or contradicts the policy.

@@ -1,8 +1,9 @@
 """How a stream computes: part by part as the reference, or in fewer operators.
 
 "plain" calls the checkpoint's own modules one by one, and answers token by token. "fused" computes
-layers in few operators and answers in passes of constant shapes. "captured" replays these passes as
-CUDA graphs. All three give the same answers; `scripts/bench_efficiency.py` says what they cost.
+layers in few operators and answers without noting where tokens stand. "captured" pads this to
+passes of constant shapes and replays them as CUDA graphs. All three give the same answers, but for
+near ties in half precision; `scripts/bench_efficiency.py` says what they cost.
 """
 
 from __future__ import annotations

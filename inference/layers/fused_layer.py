@@ -1,7 +1,8 @@
 """A decoder layer in few operators: merged matrices, sums inside matrix products.
 
-Fifteen launches a token instead of forty-five. In half precision a sum inside a product is rounded
-once instead of twice, so that results are not bit for bit those of the modules, but not worse.
+Fourteen launches a token on a GPU instead of 37, fifteen instead of 49 where heads have norms. In
+half precision a sum inside a product is rounded once instead of twice, so that results are not bit
+for bit those of the modules, but not worse.
 
 Shapes: h query heads, g key heads, q new tokens, d head width, e embedding width, m width of the
 MLP.

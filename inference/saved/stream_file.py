@@ -14,6 +14,7 @@ from hermes.policy_parts.state import PolicyState
 from hermes.saved.checked_file import CheckedFile, read
 from hermes.saved.snapshot import beside, check, fill, save
 from inference.kept.kept import Kept
+from inference.kept.registry import kept_of
 from inference.saved.progress import Progress
 from inference.saved.settings import differences, settings_of
 
@@ -91,7 +92,7 @@ def _with_state(file: CheckedFile, held: StreamMemory, engine: AbstractHermes) -
     tensors = beside(file)
     if unknown := sorted(name for name in tensors if not name.startswith(_POLICY)):
         raise SnapshotError(f"{file.path} holds more than its stream needs: {', '.join(unknown)}")
-    kept = engine.keeping(make_policy(engine.config, engine.policy.layout.num_layers))
+    kept = kept_of(engine, make_policy(engine.config, engine.policy.layout.num_layers))
     try:
         state = json.loads(file.texts.get("policy", "{}"))
         state |= {name.removeprefix(_POLICY): tensor for name, tensor in tensors.items()}

@@ -12,7 +12,8 @@ from video_qa.settings.model_registry import model_path
 from video_qa.settings.run_settings import RunSettings
 
 BESIDE = {"decode_workers", "execution"}
-"""Settings that decide how fast answers come and not what they are."""
+"""Settings that decide how fast answers come and not what they are; in half precision `execution`
+may turn a near tie, as another GPU may, which is no part of the identity either."""
 
 
 def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> dict[str, Any]:

@@ -117,7 +117,7 @@ def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = 
         choices=EXECUTIONS,
         default="auto",
         help="module by module, in few operators (where that can be, it is the default), or "
-        "answers as CUDA graphs too; the answers are the same",
+        "answers as CUDA graphs too; the answers are the same, but for near ties",
     )
     add(
         "--engine",

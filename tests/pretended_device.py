@@ -291,15 +291,21 @@ def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
     return PretendedTensor(found, tensor.device)
 
 
-def _attention(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
-    # a causal bias says where rows may look and has no data; kernels make of it what they need
-    tensors = [leaf for leaf in _tensors((args, kwargs)) if not isinstance(leaf, CausalBias)]
-    devices = {leaf.device for leaf in tensors}
-    if len(devices) != 1:
-        raise DeviceMismatch(f"scaled_dot_product_attention: {devices} at {caller()}")
-    traffic.operators["scaled_dot_product_attention"] += 1
-    args, kwargs = _bare((args, kwargs))
-    return _made(traffic, "attention", tensors, func(*args, **kwargs), devices.pop())
+def _kernel(name: str) -> Callable[..., Tensor]:
+    """One operator of a GPU, whatever it is taken apart into on the host; a causal bias says where
+    rows may look and has no data, kernels make of it what they need."""
+
+    def launch(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
+        given = _tensors((args, kwargs))
+        tensors = [leaf for leaf in given if not isinstance(leaf, CausalBias)]
+        devices = {leaf.device for leaf in tensors}
+        if len(devices) != 1:
+            raise DeviceMismatch(f"{name}: {devices} at {caller()}")
+        traffic.operators[name] += 1
+        args, kwargs = _bare((args, kwargs))
+        return _made(traffic, name, tensors, func(*args, **kwargs), devices.pop())
+
+    return launch
 
 
 def _made(
@@ -308,17 +314,6 @@ def _made(
     """What a kernel of the current stream made of its inputs."""
     traffic.streams.launched(name, _held(inputs), [result], mutates=False)
     return PretendedTensor(result, device)
-
-
-def _rms_norm(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
-    """One kernel where torch is built for GPUs; without them it is taken apart."""
-    tensors = _tensors((args, kwargs))
-    devices = {leaf.device for leaf in tensors}
-    if len(devices) != 1:
-        raise DeviceMismatch(f"rms_norm: {devices} at {caller()}")
-    traffic.operators["rms_norm"] += 1
-    args, kwargs = _bare((args, kwargs))
-    return _made(traffic, "rms_norm", tensors, func(*args, **kwargs), devices.pop())
 
 
 def _tolist(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
@@ -349,8 +344,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.tolist: _tolist,
     Tensor.contiguous: _contiguous,
     Tensor.numpy: _numpy,
-    torch.nn.functional.scaled_dot_product_attention: _attention,
-    torch.nn.functional.rms_norm: _rms_norm,
+    torch.nn.functional.scaled_dot_product_attention: _kernel("scaled_dot_product_attention"),
+    torch.nn.functional.rms_norm: _kernel("rms_norm"),
     Tensor.nonzero: _instead(aten.nonzero.default),
     torch.nonzero: _instead(aten.nonzero.default),
     Tensor.__invert__: _instead(aten.bitwise_not.default),

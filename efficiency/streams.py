@@ -61,7 +61,7 @@ def _measure(
     for _ in range(rounds):
         ask_all(streams, prompt, settings.new_tokens)
     answering, asked = watch.seconds(), rounds * len(streams)
-    num_bytes = sum(stream.memory.num_bytes + stream.policy.device_bytes for stream in streams)
+    num_bytes = sum(stream.memory.num_bytes + stream.kept.num_bytes for stream in streams)
     return {
         "frames_per_second": asked * settings.chunk_frames / watching,
         "answers_per_second": asked / answering,

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 LayerAngles = Callable[[int], tuple[Tensor, Tensor]]
 """Layer -> cos and sin (q, d) of the tokens being appended, on the layer's device."""
 
-_Place = tuple[torch.device, int]
+_Home = tuple[torch.device, int]
 """Device and capacity of a layer."""
 
 _BATCHED_ANGLES = 4096
@@ -249,8 +249,7 @@ class StreamMemory:
         had_text = self.has_frame_text
         self.has_frame_text |= any(frame.num_text for frame in frames)
         if not self.filled_late:
-            for stack in self.stacks:
-                stack.refresh(self._angles)
+            self.refresh()
         for stack in self.stacks:
             stack.open(placement.offsets, provenance)
         try:
@@ -267,7 +266,7 @@ class StreamMemory:
         self._raise_bound(placement.advance)
 
     def write(
-        self, layer: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor
+        self, layer: int, keys: Tensor, values: Tensor, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Store the (g, q, d) un-rotated keys and values of the tokens being appended.
 
@@ -436,7 +435,7 @@ def fold_evicted(
     )
 
 
-def _runs(places: Sequence[_Place]) -> Iterator[tuple[range, _Place]]:
+def _runs(places: Sequence[_Home]) -> Iterator[tuple[range, _Home]]:
     """Neighbouring layers on the same device and of the same capacity."""
     first = 0
     for place, run in groupby(places):

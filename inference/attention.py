@@ -67,7 +67,11 @@ def masked(
 def _folded_mask(
     num_new: int, num_keys: int, repeats: int, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
-    mask = lower_right_mask(num_new, num_keys, device).repeat(repeats, 1)
+    return added(lower_right_mask(num_new, num_keys, device).repeat(repeats, 1), dtype)
+
+
+def added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What a bool mask, True where a row may look, adds to logits; a large one as it is."""
     if mask.numel() > _MOST_ADDED:
         return mask
     return torch.zeros_like(mask, dtype=dtype).masked_fill_(~mask, -torch.inf)

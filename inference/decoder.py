@@ -1,4 +1,5 @@
-"""The decoder loop: the only place where attention is computed and positions become rotations.
+"""The decoder loop: chunks, and text that stays, are read here alone; text for answers, which
+leaves no trace, in `inference.tokens.text_pass`.
 
 It drives the layers' parts instead of hooking `forward`: positions differ per layer, scoring needs
 attention weights, and keys and values live in preallocated buffers.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from hermes.positions import Placement, PositionRule
-from inference.attention import masked
+from inference.attention import added, masked
 
 
 class PackedTexts:
@@ -40,7 +40,7 @@ class PackedTexts:
         return masked(queries, keys, values, scaling, self._mask(queries, keys))
 
     def _mask(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """(r * q, n + q) bool, True where a row may look; made once for all layers alike."""
+        """(r * q, n + q) as `masked` takes it; made once for all layers alike."""
         rows, key = queries.shape[1], (queries.shape[1], keys.shape[1], keys.device)
         if key not in self._masks:
             mask = torch.ones(rows, keys.shape[1], dtype=torch.bool, device=keys.device)
@@ -48,5 +48,6 @@ class PackedTexts:
             for length in self._lengths:
                 own[first + length :, first : first + length] = False
                 first += length
-            self._masks[key] = mask.repeat(len(queries) // len(keys), 1)
+            repeated = mask.repeat(len(queries) // len(keys), 1)
+            self._masks[key] = added(repeated, queries.dtype)
         return self._masks[key]

@@ -25,7 +25,7 @@ def test_quantiles_of_student(degrees: int, level: float) -> None:
 @given(st.floats(1e-3, 400), st.floats(1e-3, 400), st.floats(1e-3, 0.999))
 @example(0.001, 0.001, 0.515625)
 def test_quantiles_of_beta(a: float, b: float, share: float) -> None:
-    """To the last places of a float: near 1 two neighbouring numbers can lie 1e-6 apart in share."""
+    """To the last places of a float: near 1 neighbours can lie 1e-6 apart in share."""
     assert beta_share(share, a, b) == pytest.approx(stats.beta.cdf(share, a, b), abs=1e-9)
     found = beta_quantile(share, a, b)
     places = 4 * np.spacing(found)

@@ -19,10 +19,11 @@ from tiny import watch as watch_frames
 from efficiency.endless import without_end
 from inference import ModelLoadError, load_model
 from inference.errors import NonFiniteLogitsError
-from inference.layers.execution import choose_execution
+from inference.layers.execution import EXECUTIONS, choose_execution
 from inference.layers.fused_layer import FusedLayer
 from inference.layers.plain_layer import PlainLayer
 from inference.tokens import captured_pass, graph
+from video_qa.settings import run_settings
 
 KV_SIZE = {"llava": 24, "qwen": 24, "qwen3": 92}
 QUESTIONS = ["?", "Is it red, or is it blue, or what else could it be?", "where?"]
@@ -289,6 +290,11 @@ def test_an_execution_that_cannot_be_had_is_refused(load, execution, case):
         choose_execution(execution, list(load("llava").language_model.layers), devices)
 
 
+def test_the_command_line_knows_all_ways():
+    """Without importing torch, so it has its own list."""
+    assert ("auto", *EXECUTIONS) == run_settings.EXECUTIONS
+
+
 def test_what_fusing_would_skip_is_not_skipped(load):
     """Hooks, adapters and quantised maps want the modules themselves to be called."""
     layers = list(copy.deepcopy(load("llava").language_model.layers))
@@ -356,6 +362,23 @@ def test_weights_that_changed_are_used(base):
             assert largest_error(weights, attention.q_norm.weight.float()) == 0
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"])
+def test_modules_that_took_the_place_of_others_are_used(base, name):
+    layer = copy.deepcopy(base.language_model.layers[0])
+    fused, plain = FusedLayer(layer), PlainLayer(layer)
+    owner, part = name.split(".")
+    setattr(getattr(layer, owner), part, copy.deepcopy(layer.get_submodule(name)))
+    layer.get_submodule(name).weight.mul_(-1)
+    fused.refresh()
+    hidden = torch.randn(3, base.text_config.hidden_size, generator=torch.manual_seed(0))
+    rows = torch.randn(3, fused.num_heads * fused.width, generator=torch.manual_seed(1))
+    for each in (fused, FusedLayer(layer)):  # a stream of before, and one that is opened now
+        assert largest_error(each.finish(hidden, rows), plain.finish(hidden, rows)) < TOLERANCE
+        pairs = zip(each.project(hidden), plain.project(hidden), strict=True)
+        assert all(largest_error(*pair) < TOLERANCE for pair in pairs)
+
+
 def test_weights_are_merged_once_by_however_many(base):
     layer, found = copy.deepcopy(base.language_model.layers[0]), []
     threads = [threading.Thread(target=lambda: found.append(FusedLayer(layer))) for _ in range(8)]
@@ -373,7 +396,6 @@ def test_layers_that_changed_their_modules_are_refused(base):
     layer = copy.deepcopy(base.language_model.layers[0])
     fused = FusedLayer(layer)
     layer.self_attn.q_proj = torch.nn.Sequential(layer.self_attn.q_proj)
-    layer.double()
     with pytest.raises(ModelLoadError, match=r"was changed .* q_proj is Sequential"):
         fused.refresh()
 

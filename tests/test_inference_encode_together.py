@@ -107,6 +107,25 @@ def test_frames_of_one_size_pass_the_tower_once(base, monkeypatch):
     assert [count for count, _ in sizes] == ([4, 8] if base.family == "llava" else [4, 10])
 
 
+@pytest.mark.parametrize("policy", ["last_frames", "blank_frames"])
+def test_frames_that_are_read_afresh_pass_the_tower_once(base, policy, monkeypatch):
+    """Black ones, where the policy is blind, and not what was watched besides."""
+    streams, passed = _streams(base, [policy] * 2), []
+    original = type(base).see
+
+    def counted(self, frames):
+        passed.append(len(frames))
+        return original(self, frames)
+
+    monkeypatch.setattr(type(base), "see", counted)
+    for number in range(2):
+        passed.clear()  # the first chunk of a stream may tell the size of frames besides
+        side = SIDES[base.family][0]
+        chunks = [random_frames(4, seed=number + index, side=side) for index in range(2)]
+        encode_together(streams, chunks)
+    assert sum(passed) == 2 * 4
+
+
 def _assert_untouched(streams, before):
     for stream, held in zip(streams, before, strict=True):
         assert_same(contents(stream), held)

@@ -12,9 +12,9 @@ from torch import Tensor
 from efficiency.paths.path import Answered, Path
 from efficiency.spans import Spans
 from inference import AbstractHermes
-from inference.tokens.captured_tokens import padded
+from inference.tokens.captured_tokens import lengths_for, padded
 from inference.tokens.constant_span import ConstantSpan
-from inference.tokens.exact_span import ExactSpan
+from inference.tokens.fused_reader import FusedReader
 from inference.vision.visual_chunk import VisualChunk
 
 
@@ -79,7 +79,7 @@ class EnginePath(Path):
     @property
     def num_bytes(self) -> int:
         """All buffers, allocated once."""
-        return self.engine.memory.num_bytes + self.engine.policy.device_bytes
+        return self.engine.memory.num_bytes + self.engine.kept.num_bytes
 
 
 class PlainPath(EnginePath):
@@ -98,29 +98,20 @@ def _plain_reader(engine: AbstractHermes) -> Reader:
 
 
 def _fused_reader(engine: AbstractHermes) -> Reader:
-    memory, kernel = engine.memory, engine.decoder.kernel
-    memory.refresh()
-    read: list[int] = [0]
-
-    def run(ids: Tensor) -> Tensor:
-        memory.reserve(read[0] + len(ids))
-        span = ExactSpan(memory, kernel, read[0], len(ids))
-        read[0] += len(ids)
-        return engine._answering.text_pass(engine.embed(ids), span)
-
-    return run
+    return FusedReader(engine._answering, engine.memory)
 
 
 def _captured_reader(engine: AbstractHermes) -> Reader:
     """The passes that are recorded, not recorded: the logits are wanted."""
     memory, text = engine.memory, engine.text_config
     memory.refresh()
+    engine.decoder.refresh()
     read: list[int] = [0]
 
     def run(ids: Tensor) -> Tensor:
         rows = 1 if len(ids) == 1 else padded(len(ids))
         memory.reserve(read[0] + rows)
-        lengths = [stack.capacity for stack in memory.stacks]
+        lengths = lengths_for(memory, read[0] + rows)
         repeats = text.num_attention_heads // text.num_key_value_heads
         span = ConstantSpan(memory, rows, lengths, repeats)
         span.place(read[0], len(ids))

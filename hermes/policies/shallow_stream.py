@@ -36,6 +36,7 @@ from hermes.policy_parts.archive.stored_parts import checked
 from hermes.policy_parts.options import check_count, check_share
 from hermes.policy_parts.reprefill_base import ReprefillOptions, ReprefillPolicy
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers
+from hermes.scores.attention import mean_attention
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,13 @@ class ShallowStream(ReprefillPolicy):
             return self.pick(numbers, count)
         device, total = queries[0].device, torch.zeros(len(older), device=queries[0].device)
         for layer, (query, factor) in enumerate(zip(queries, scaling, strict=True)):
-            keys = torch.stack([self._on(device, number, layer) for number in older])
+            keys = torch.stack([self._keys[number][layer] for number in older]).to(device)
             total += votes_of(query.to(device), keys, factor, self.options.top_tokens)
         votes = total.tolist()
         ranked = sorted(range(len(older)), key=lambda unit: -votes[unit])
         pool = sorted(unit for unit in ranked[: self.options.pool_size] if votes[unit])
-        means = keys[torch.tensor(pool, device=keys.device)].float().mean(dim=2).flatten(1)
+        deepest = keys  # of the layers that were indexed
+        means = deepest[torch.tensor(pool, device=keys.device)].float().mean(dim=2).flatten(1)
         unit = normalize(means, dim=-1)
         found = most_diverse(pool, [votes[one] for one in pool], (unit @ unit.T).tolist(), wanted)
         before = range(1 + self.options.num_preceding)
@@ -167,9 +169,6 @@ class ShallowStream(ReprefillPolicy):
         chunk, are counted from then on."""
         return self._content_bytes + sum(map(_num_bytes, self._keys.values()))
 
-    def _on(self, device: torch.device, number: int, layer: int) -> Tensor:
-        return self._keys[number][layer].to(device, non_blocking=True)
-
 
 def votes_of(query: Tensor, keys: Tensor, scaling: float, count: int) -> Tensor:
     """(u,) fp32: how many of the `count` tokens most attended, mean over heads, each unit has.
@@ -178,10 +177,9 @@ def votes_of(query: Tensor, keys: Tensor, scaling: float, count: int) -> Tensor:
         query: (h, d).
         keys: (u, g, t, d) of u units.
     """
-    units, groups, length, width = keys.shape
-    flat = keys.float().transpose(0, 1).reshape(groups, units * length, width)
-    asking = query.float().view(groups, -1, width)
-    looks = (asking @ flat.transpose(1, 2) * scaling).softmax(dim=-1).mean(dim=(0, 1))
+    units, _, length, _ = keys.shape
+    flat = keys.transpose(0, 1).flatten(1, 2)
+    looks = mean_attention(query[:, None], flat, scaling, slice(None), causal=False)
     voters = looks.topk(min(count, len(looks))).indices // length
     ballots = torch.ones_like(voters, dtype=torch.float32)
     return torch.zeros(units, device=keys.device).scatter_add_(0, voters, ballots)
@@ -201,7 +199,7 @@ def most_diverse(
 
 
 def _num_bytes(part: Tensor) -> int:
-    return part.numel() * part.element_size()
+    return part.nbytes
 
 
 def _to_host(part: Tensor) -> Tensor:

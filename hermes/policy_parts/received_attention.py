@@ -34,7 +34,7 @@ def received_attention(queries: Tensor, keys: Tensor, scaling: float, max_querie
     asking = queries.gather(1, picked[..., None].expand(-1, -1, queries.shape[2]))[None]
     parts = keys[None, :, :cached], keys[None, :, cached:]
     total = torch.zeros(num_keys, dtype=torch.float32, device=keys.device)
-    for rows in _blocks(count, heads * num_keys):
+    for rows in blocks.layer_blocks(count, heads * num_keys):
         weights = attention_weights(asking[:, :, rows], *parts, scaling, later[:, rows])
         total += weights.sum(dim=(0, 1, 2))
     total[:cached] /= heads * count
@@ -49,9 +49,3 @@ def _spread(heads: int, count: int, num_new: int, device: torch.device) -> Tenso
         torch.arange(count, device=device) * heads + torch.arange(heads, device=device)[:, None]
     )
     return num_new - 1 - places * num_new // (heads * count)
-
-
-def _blocks(num_queries: int, numbers_per_query: int) -> list[slice]:
-    """Queries whose attention map exists at a time."""
-    size = max(1, blocks.MOST_NUMBERS // numbers_per_query)
-    return [slice(first, first + size) for first in range(0, num_queries, size)]

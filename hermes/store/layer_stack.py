@@ -165,7 +165,7 @@ class LayerStack:
         self.positions[..., new] = self.next_position.view(-1, 1, 1) + offsets
 
     def write(
-        self, index: int, keys: Tensor, values: Tensor | None, cos: Tensor, sin: Tensor
+        self, index: int, keys: Tensor, values: Tensor, cos: Tensor, sin: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Store (g, q, d) states of one layer after the tokens in use; cos and sin are (q, d).
 
@@ -174,8 +174,7 @@ class LayerStack:
         """
         new = self.following(keys.shape[1])
         self.keys[index, :, new] = keys
-        if values is not None:
-            self.values[index, :, new] = values
+        self.values[index, :, new] = values
         stored = self.keys[index, :, new]  # what is rotated anew after renumbering
         self.rotated[index, :, new] = rotate(stored, cos, sin)
         self.num_rotated[index] = new.stop

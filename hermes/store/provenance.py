@@ -64,7 +64,7 @@ class ProvenanceBuffers:
     @property
     def num_bytes(self) -> int:
         """Bytes allocated."""
-        return self._packed.numel() * self._packed.element_size()
+        return self._packed.nbytes
 
     def grow(self, capacity: int) -> None:
         """Reallocate to `capacity` columns."""

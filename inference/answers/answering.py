@@ -145,17 +145,8 @@ class AnswerLoop:
         in_place = prompt.memory.storage.lies_beside_others
         return FusedTokens if kind is CapturedTokens and not in_place else kind
 
-    def prefill(
-        self, input_text: Mapping[str, str], clock: AnswerClock
-    ) -> tuple[Tensor, StreamMemory, int]:
-        """The prompt's last hidden state, the memory it was read into, and room for the answer."""
-        prompt = self._prompt(input_text, clock)
-        hidden = self.read(prompt.memory, prompt.ids, prompt.recall)
-        clock.prefilled()
-        return hidden, prompt.memory, prompt.num_new
-
     def _prompt(
-        self, input_text: Mapping[str, str], clock: AnswerClock, max_new_tokens: int | None = None
+        self, input_text: Mapping[str, str], clock: AnswerClock, max_new_tokens: int
     ) -> Prompt:
         processor = self.engine.processor
         prompt = self.engine.closing_prompt + input_text["prompt"]
@@ -165,7 +156,7 @@ class AnswerLoop:
         if recall:
             recall = _by_rows(recall, processor.rows_of(input_text["question"], prompt))
         room = self._room(memory, len(ids))
-        return Prompt(ids, memory, recall, min(room, max_new_tokens or room))
+        return Prompt(ids, memory, recall, min(room, max_new_tokens))
 
     def read(self, memory: StreamMemory, ids: Tensor, recall: Recall | None = None) -> Tensor:
         """Read (t,) token ids after what is in the memory; the last hidden state (1, e)."""

@@ -87,19 +87,19 @@ class KeptFrames(Kept):
     @property
     def wants_features(self) -> bool:
         """Without features that are kept, the first ones only, which tell their size."""
+        if self.policy.is_blind:
+            return False
         return self._size is None or self.policy.options.cache_features
 
     @property
     def num_bytes(self) -> int:
         """Of the retained frames or features."""
-        own = sum(step.content.numel() * step.content.element_size() for step in self._steps)
+        own = sum(step.content.nbytes for step in self._steps)
         return super().num_bytes + own
 
     def look(self, frames: Tensor) -> VisualChunk | None:
         """Their features, if they are kept or the size of a frame has to be learned from them."""
-        if self.policy.is_blind:
-            return None
-        if self._size is not None and not self.policy.options.cache_features:
+        if not self.wants_features:
             return None
         features: VisualChunk = self._stream.encode_features(frames)
         return features
@@ -115,7 +115,7 @@ class KeptFrames(Kept):
             frames, seen = torch.zeros_like(frames), None
         chunk, frame_size = self._size, (frames.shape[1], frames.shape[2])
         self.refuse_other_pixels(frame_size)
-        if chunk is None or self.wants_features:
+        if chunk is None or self.policy.options.cache_features:
             chunk = seen or self._stream.encode_features(frames)
         origin = chunk.provenance(self._stream.total_processed_frames, len(frames), times)
         moments = chunk.moments(len(frames), times)

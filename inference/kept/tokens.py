@@ -38,9 +38,7 @@ class KeptTokens(Kept):
     ) -> VisualChunk:
         """Read them as one chunk."""
         chunk, passage = self.open(frames, times, seen)
-        self._stream.decoder.forward(
-            *passage[:4], output="none", observer=passage.observer, added=passage.added
-        )
+        self._stream.decoder.forward(**passage._asdict(), output="none")
         self.close()
         return chunk
 

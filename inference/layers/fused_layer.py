@@ -37,14 +37,16 @@ class _Parts(NamedTuple):
     head_weights: Tensor | None
     norms: Sequence[nn.Module]
     """Of the heads."""
+    modules: Sequence[Any]
+    """What the layer calls; others may stand in their places by now."""
     norm_states: Sequence[tuple[int, int]]
     """Address and version of their weights, which `head_weights` are copies of."""
 
-    @property
-    def hold(self) -> bool:
-        """Whether the layer still has these weights."""
+    def hold_of(self, layer: Any) -> bool:
+        """Whether the layer still has these modules and weights."""
         return (
-            self.projections.holds
+            all(a is b for a, b in zip(self.modules, _modules_of(layer), strict=True))
+            and self.projections.holds
             and self.first_half.holds
             and (not self.norms or self.norm_states == _states_of(self.norms))
         )
@@ -60,11 +62,7 @@ class FusedLayer(PlainLayer):
         self.num_groups = attention.k_proj.out_features // self.width
         self.num_heads = attention.q_proj.out_features // self.width
         self.has_head_norms = hasattr(attention, "q_norm")
-        # looking a module up costs as much as a small operator
-        self._output = attention.o_proj
-        self._first_norm, self._second_norm = layer.input_layernorm, layer.post_attention_layernorm
-        self._activation, self._down = layer.mlp.act_fn, layer.mlp.down_proj
-        self._found = self._merged()  # here, before memories and other streams take up room
+        self._take()  # here, before memories and other streams take up room
 
     @staticmethod
     def norm_of(module: Any) -> Callable[[Tensor], Tensor]:
@@ -79,9 +77,17 @@ class FusedLayer(PlainLayer):
         Raises:
             ModelLoadError: other modules, which only a new stream can serve.
         """
-        if not self._found.hold:
+        if not self._found.hold_of(self.module):
             self._check_modules()
-            self._found = self._merged()
+            self._take()
+
+    def _take(self) -> None:
+        """Looking a module up costs as much as a small operator."""
+        layer = self.module
+        self._output = layer.self_attn.o_proj
+        self._first_norm, self._second_norm = layer.input_layernorm, layer.post_attention_layernorm
+        self._activation, self._down = layer.mlp.act_fn, layer.mlp.down_proj
+        self._found = self._merged()
 
     def heads(self, hidden: Tensor) -> Tensor:
         """(q, h + 2 * g, d) queries, keys and values of (q, e), before any norm of their own."""
@@ -129,13 +135,14 @@ class FusedLayer(PlainLayer):
         norms = [attention.q_norm, attention.k_norm] if self.has_head_norms else []
         with _LOCK:
             found = _MERGED.pop(self.module, None)
-            if found is None or not found.hold:
+            if found is None or not found.hold_of(self.module):
                 found = None  # gone before its successor takes up room
                 found = _Parts(
                     merge([attention.q_proj, attention.k_proj, attention.v_proj]),
                     merge([mlp.gate_proj, mlp.up_proj]),
                     self._weights_of_heads() if norms else None,
                     norms,
+                    _modules_of(self.module),
                     _states_of(norms),
                 )
             _MERGED[self.module] = found
@@ -146,6 +153,14 @@ class FusedLayer(PlainLayer):
         attention = self.module.self_attn
         parts = ((attention.q_norm, self.num_heads), (attention.k_norm, self.num_groups))
         return torch.cat([norm.weight.float().expand(count, -1) for norm, count in parts])
+
+
+def _modules_of(layer: Any) -> list[Any]:
+    attention, mlp = layer.self_attn, layer.mlp
+    own = [getattr(attention, name, None) for name in ("q_norm", "k_norm")]
+    linears = [attention.q_proj, attention.k_proj, attention.v_proj, attention.o_proj]
+    called = [mlp, mlp.gate_proj, mlp.up_proj, mlp.down_proj, mlp.act_fn]
+    return [*linears, *own, *called, layer.input_layernorm, layer.post_attention_layernorm]
 
 
 def normed(norm: Any, states: Tensor) -> Tensor:

@@ -3,6 +3,7 @@ looks at the one before."""
 
 from __future__ import annotations
 
+from hermes import StreamMemory
 from inference.answers.sampler import Sampler
 from inference.answers.timing import AnswerClock
 from inference.tokens.captured_pass import CapturedPass
@@ -43,9 +44,7 @@ class PassCache:
         """For so many rows, the last of which is `num_beyond` slots behind the memory at most."""
         memory = prompt.memory
         memory.reserve(num_beyond + _SPARE)
-        lengths = [
-            min(_rounded(stack.num_tokens + num_beyond), stack.capacity) for stack in memory.stacks
-        ]
+        lengths = lengths_for(memory, num_beyond)
         key = (id(memory), num_rows, *lengths, sampler.temperature, sampler.penalty)
         self._passes = {name: one for name, one in self._passes.items() if one.is_current}
         found = self._passes.pop(key, None)
@@ -105,6 +104,11 @@ class CapturedTokens:
 
     def _taken(self) -> int:
         return self._sampler.accept(self._mailbox.take())
+
+
+def lengths_for(memory: StreamMemory, num_beyond: int) -> list[int]:
+    """Slots of each stack that a pass looks at whose last row is so many behind those in use."""
+    return [min(_rounded(stack.num_tokens + num_beyond), stack.capacity) for stack in memory.stacks]
 
 
 def _rounded(num_slots: int) -> int:

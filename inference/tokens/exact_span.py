@@ -19,6 +19,8 @@ class ExactSpan:
     def __init__(self, memory: StreamMemory, kernel: Kernel, offset: int, num_new: int) -> None:
         """`num_new` tokens, `offset` tokens behind those in use."""
         self.memory, self._kernel, self._offset, self._num_new = memory, kernel, offset, num_new
+        starts = ((stack.layers, stack.num_tokens + offset) for stack in memory.stacks)
+        self._slots = {layers: slice(start, start + num_new) for layers, start in starts}
 
     def positions(self, stack: LayerStack) -> Tensor:
         """(l, q)."""
@@ -27,7 +29,7 @@ class ExactSpan:
 
     def write(self, stack: LayerStack, index: int, keys: Tensor, values: Tensor) -> None:
         """Into the slots behind those in use."""
-        new = slice(stack.num_tokens + self._offset, self._stop(stack))
+        new = self._slots[stack.layers]
         stack.rotated[index, :, new] = keys.transpose(0, 1)
         stack.values[index, :, new] = values.transpose(0, 1)
 
@@ -37,8 +39,6 @@ class ExactSpan:
 
     def attend(self, stack: LayerStack, index: int, queries: Tensor, scaling: float) -> Tensor:
         """Causal to the lower right."""
-        seen = stack.storage.attended(stack.rotated, stack.values, index, self._stop(stack))
+        stop = self._slots[stack.layers].stop
+        seen = stack.storage.attended(stack.rotated, stack.values, index, stop)
         return self._kernel(queries.transpose(0, 1), *seen, scaling).transpose(0, 1)
-
-    def _stop(self, stack: LayerStack) -> int:
-        return stack.num_tokens + self._offset + self._num_new

@@ -33,7 +33,7 @@ class Span(Protocol):
         """Store (q, g, d) rotated keys and values of a layer."""
 
     def last(self, rows: Tensor) -> Tensor:
-        """(1, ...) of (q, ...): what belongs to the last token."""
+        """(1, ...) of (q, ...): what belongs to the last token; (s, ...) where s texts are read."""
 
     def attend(self, stack: LayerStack, index: int, queries: Tensor, scaling: float) -> Tensor:
         """Rotated (q, h, d) queries, or the last token's, over all that they may see -> same."""
@@ -68,8 +68,8 @@ class TextPass:
 
     @torch.no_grad()
     def __call__(self, embeddings: Tensor, span: Span) -> Tensor:
-        """(q, e) embeddings -> (1, e) normalised hidden state of the last token. The decoder has
-        been refreshed."""
+        """(q, e) embeddings -> (1, e) normalised hidden state of the last token, or of the
+        last of each text of the span. The decoder has been refreshed."""
         hidden, decoder, last = embeddings, self._decoder, len(self._layers) - 1
         for stack in span.memory.stacks:
             hidden = hidden.to(stack.device)

@@ -37,7 +37,7 @@ class StoredFrame:
     @property
     def num_bytes(self) -> int:
         """Bytes in host memory."""
-        return sum(part.numel() * part.element_size() for part in self.states)
+        return sum(part.nbytes for part in self.states)
 
 
 class FrameStore:
@@ -67,7 +67,7 @@ class FrameStore:
     @property
     def device_bytes(self) -> int:
         """Bytes of the index."""
-        return sum(table.numel() * table.element_size() for table in self._index)
+        return sum(table.nbytes for table in self._index)
 
     def add(self, memory: StreamMemory, start: int, numbers: list[int], length: int) -> None:
         """Copy whole frames of the memory, `length` tokens each, from visual token `start` on.

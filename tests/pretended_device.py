@@ -284,11 +284,7 @@ def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
     elif value:
         traffic.operators["fill"] += 1
     found = func(*_bare((tensor, index, *value)))
-    if value:
-        return None
-    if indices:
-        return _made(traffic, "index", [tensor, *indices], found, tensor.device)
-    return PretendedTensor(found, tensor.device)
+    return None if value else PretendedTensor(found, tensor.device)
 
 
 def _kernel(name: str) -> Callable[..., Tensor]:
@@ -303,17 +299,12 @@ def _kernel(name: str) -> Callable[..., Tensor]:
             raise DeviceMismatch(f"{name}: {devices} at {caller()}")
         traffic.operators[name] += 1
         args, kwargs = _bare((args, kwargs))
-        return _made(traffic, name, tensors, func(*args, **kwargs), devices.pop())
+        return PretendedTensor(func(*args, **kwargs), devices.pop())
 
     return launch
 
 
-def _made(
-    traffic: Traffic, name: str, inputs: list[Tensor], result: Tensor, device: torch.device
-) -> PretendedTensor:
-    """What a kernel of the current stream made of its inputs."""
-    traffic.streams.launched(name, _held(inputs), [result], mutates=False)
-    return PretendedTensor(result, device)
+_attention, _rms_norm = _kernel("scaled_dot_product_attention"), _kernel("rms_norm")
 
 
 def _tolist(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
@@ -327,7 +318,7 @@ def _contiguous(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Tensor:
     if whole is tensor.held:
         return tensor
     traffic.operators["copy"] += 1
-    return _made(traffic, "copy", [tensor], whole, tensor.device)
+    return PretendedTensor(whole, tensor.device)
 
 
 def _numpy(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
@@ -344,8 +335,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.tolist: _tolist,
     Tensor.contiguous: _contiguous,
     Tensor.numpy: _numpy,
-    torch.nn.functional.scaled_dot_product_attention: _kernel("scaled_dot_product_attention"),
-    torch.nn.functional.rms_norm: _kernel("rms_norm"),
+    torch.nn.functional.scaled_dot_product_attention: _attention,
+    torch.nn.functional.rms_norm: _rms_norm,
     Tensor.nonzero: _instead(aten.nonzero.default),
     torch.nonzero: _instead(aten.nonzero.default),
     Tensor.__invert__: _instead(aten.bitwise_not.default),
@@ -356,7 +347,7 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
     Tensor.__index__: _instead(lambda tensor: int(tensor.item())),
 }
 """Functions that ask the driver for the current device before they reach their operator."""
-_KERNELS = {_item, _attention, _contiguous}
+_KERNELS = {_item, _attention, _rms_norm, _contiguous}
 """Those of them that do not reach it."""
 
 

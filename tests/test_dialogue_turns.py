@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +20,24 @@ from video_qa.settings.run_identity import run_identity
 from video_qa.settings.run_settings import RunSettings, SettingsError, fingerprint
 
 SETTINGS = RunSettings(
-    "tiny", kv_size=24, sample_fps=1, streaming=True, max_new_tokens=8, chunk_frames=8
+    "tiny", kv_size=24, sample_fps=1, streaming=True, max_new_tokens=5, chunk_frames=8
 )
-POLICIES = ("hermes", "hermes:use_history=false", "two_speed", "rekv", "last_frames", "keyrec")
-POLICIES += ("shallow_stream", "dscache", "two_speed_recall")
-TIMES = (3, 4, 11, 19, 19, 24, 33)
+POLICIES = ("hermes", "two_speed", "rekv", "last_frames")
+SPEED = {"decode_workers": None, "execution": "auto"}
+TIMES = (3, 11, 11, 21)
+
+
+@pytest.fixture
+def llava(load: Callable[[str], AbstractHermes]) -> AbstractHermes:
+    """One family where the other would say the same."""
+    return load("llava")
 
 
 @pytest.fixture
 def video(tmp_path: Path) -> Video:
-    texts = ("what is red", "who", "where did the cat go", "how many", "why", "which one", "when")
+    texts = ("what is red", "who", "where did the cat go", "how many")
     asked = [choice(text, end) for text, end in zip(texts, TIMES, strict=True)]
-    return load_annotations(videos_with(tmp_path, [asked]))[0]
+    return load_annotations(videos_with(tmp_path, [asked], num_frames=22))[0]
 
 
 def stream_of(base: AbstractHermes, policy: str) -> AbstractHermes:
@@ -78,31 +85,33 @@ def test_a_question_alone_is_answered_as_by_a_stream_that_is_asked_nothing_else(
         assert len(set(expected)) > 2, policy  # answers that could be mixed up
 
 
-def test_shuffled_turns_are_a_stream_for_every_question(base: AbstractHermes, video: Video) -> None:
+def test_shuffled_turns_are_a_stream_for_every_question(
+    llava: AbstractHermes, video: Video
+) -> None:
     order = other_turns(len(TIMES), f"{SEED} {video.index}")
-    policies = ("hermes", "two_speed", "rekv")
-    found = answers(base, video, "shuffled", policies=policies)
+    policies = ("hermes", "rekv")
+    found = answers(llava, video, "shuffled", policies=policies)
     for policy in policies:
         for number in range(len(TIMES)):
-            expected = last_answer(base, video, policy, [*order[:number], number])
+            expected = last_answer(llava, video, policy, [*order[:number], number])
             assert found[policy][number] == expected, (policy, number)
 
 
-def test_who_is_steered_by_the_dialogue(base: AbstractHermes, video: Video) -> None:
-    found = {turns: answers(base, video, turns) for turns in LANES}
+def test_who_is_steered_by_the_dialogue(llava: AbstractHermes, video: Video) -> None:
+    found = {turns: answers(llava, video, turns) for turns in LANES}
     changed = {name for name in POLICIES if found["in_order"][name] != found["shuffled"][name]}
-    assert changed == {"hermes"}
+    assert changed == {"hermes"} and "hermes" in POLICIES
     assert found["in_order"]["two_speed"] != found["alone"]["two_speed"]  # chunks end elsewhere
 
 
 @pytest.mark.parametrize("turns", LANES)
 def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(
-    base: AbstractHermes, video: Video, turns: str
+    llava: AbstractHermes, video: Video, turns: str
 ) -> None:
     policies = ("two_speed", "last_frames") if turns == "in_order" else ("hermes", "rekv")
-    whole = answers(base, video, turns, policies=policies)
-    rest = answers(base, video, turns, stored=4, policies=policies)
-    assert rest == {policy: texts[4:] for policy, texts in whole.items()}
+    whole = answers(llava, video, turns, policies=policies)
+    rest = answers(llava, video, turns, stored=2, policies=policies)
+    assert rest == {policy: texts[2:] for policy, texts in whole.items()}
 
 
 def test_turns_stand_neither_at_their_place_nor_before_it() -> None:
@@ -117,17 +126,11 @@ def test_turns_stand_neither_at_their_place_nor_before_it() -> None:
 
 
 def test_runs_in_order_are_the_runs_of_before(tmp_path: Path) -> None:
-    (path := tmp_path / "anno.json").write_text("[]")
-    usual = run_identity(SETTINGS, path, "cpu")
-    assert "turns" not in usual
-    others = {
-        run_identity(replace(SETTINGS, turns=turns), path, "cpu")["turns"]
-        for turns in LANES
-        if turns != "in_order"
-    }
-    assert others == {"shuffled", "alone"}
-    assert (
-        len({fingerprint(run_identity(replace(SETTINGS, turns=t), path, None)) for t in LANES}) == 3
-    )
+    (path := tmp_path / "annotations.json").write_text("[]")
+    settings = replace(SETTINGS, model=str(tmp_path))
+    identities = [run_identity(replace(settings, turns=turns), path, "cpu") for turns in LANES]
+    assert [identity.get("turns") for identity in identities] == [None, "shuffled", "alone"]
+    assert len({fingerprint(identity) for identity in identities}) == 3
+    assert RunSettings.among(identities[0] | SPEED) == settings
     with pytest.raises(SettingsError, match="in_order, shuffled, alone"):
         replace(SETTINGS, turns="backwards")

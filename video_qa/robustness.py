@@ -65,13 +65,16 @@ def is_steered(policy: str) -> bool:
     """Whether what was asked and answered is part of what this policy, as it is written on the
     command line, asks the memory before it evicts. Raises ValueError for an unknown policy."""
     from hermes import configure, make_policy
+    from inference.answers.prompts import Turn, guidance_texts
 
     settings = RunSettings("nano", kv_size=64, sample_fps=1, streaming=True, policy=policy)
     config = configure(**named_fields(settings))
     num_layers = 20  # so many that every band has some
     made = make_policy(config, num_layers)
-    asks = any(made.guidance(layer) is not None for layer in range(num_layers))
-    return asks and config.use_history and "use_history" not in read_policy(policy)[1]
+    usual, spoken = guidance_texts(), guidance_texts(Turn("?", "!"))
+    wanted = {made.guidance(layer) for layer in range(num_layers)} - {None}
+    says_more = any(usual[name] != spoken[name] for name in wanted if name is not None)
+    return says_more and config.use_history and "use_history" not in read_policy(policy)[1]
 
 
 def _measure(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ import argparse
 import importlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -53,12 +53,12 @@ def main(argv: Sequence[str] | None = None, prog: str = "robustness.py") -> int:
     return exit_code(lambda: _measure(arguments))
 
 
-def with_and_without_history(policies: Sequence[str]) -> Iterator[str]:
-    """Each policy, and where the dialogue steers it the same without it."""
-    for policy in dict.fromkeys(policies):
-        yield policy
-        if is_steered(policy):
-            yield f"{policy}:use_history=false"
+def with_and_without_history(policies: Sequence[str]) -> list[str]:
+    """Each policy once, and where the dialogue steers it the same without it."""
+    steered = {policy for policy in policies if is_steered(policy)}
+    pairs = [(policy, f"{policy}:use_history=false") for policy in policies]
+    both = [name for pair in pairs for name in pair[: 1 + (pair[0] in steered)]]
+    return list(dict.fromkeys(both))
 
 
 def is_steered(policy: str) -> bool:
@@ -79,7 +79,7 @@ def is_steered(policy: str) -> bool:
 
 def _measure(arguments: argparse.Namespace) -> int:
     check_scored(arguments.dataset)
-    policies = list(with_and_without_history(arguments.policies))
+    policies = with_and_without_history(arguments.policies)
     folder = arguments.out or _usual_folder(arguments)
     nothing_runs = nullcontext(LocalLauncher()) if arguments.only_report else None
     with nothing_runs or open_launcher(arguments, folder) as launcher:

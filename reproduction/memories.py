@@ -94,7 +94,13 @@ def grouped(runs: Sequence[Run]) -> dict[tuple[str, str], list[Run]]:
     return found
 
 
-def dry_run(runs: Sequence[Run], shared: Sequence[str], gpu: str, max_pixels: int | None) -> str:
+def dry_run(
+    runs: Sequence[Run],
+    shared: Sequence[str],
+    gpu: str,
+    max_pixels: int | None,
+    seconds_per_frame: float | None = None,
+) -> str:
     """Commands, hours, and what the budgets come to in frames."""
     lines, total = list[str](), 0.0
     for own in grouped(runs).values():
@@ -110,12 +116,11 @@ def dry_run(runs: Sequence[Run], shared: Sequence[str], gpu: str, max_pixels: in
         if any(run.policy == "rekv" for run in own):
             lines += [f"    rekv: {_host_gigabytes(own[0], max_pixels):.0f} GB of host memory per "
                       "hour of a video, for each budget"]  # fmt: skip
-    pace, source = MEASURED_ELSEWHERE
     frames = sum(_num_frames(run) for run in runs if _layers(run))
     lines += ["", f"{len(runs)} runs, {total:.0f} hours of one {gpu} by arithmetic, nothing of it "
-              f"measured; at the {pace} seconds per frame that others measured of the release's "
-              f"code ({source}) {frames * pace / 3600:,.0f} hours. Measure yours first: --limit 2, "
-              "or scripts/bench_efficiency.py. --rows TEXT and --model choose rows."]  # fmt: skip
+              f"measured", _at_pace(frames, seconds_per_frame)]  # fmt: skip
+    lines += ["Measure first: --limit 2, or scripts/bench_efficiency.py; then --seconds_per_frame. "
+              "--rows TEXT and --model choose rows."]  # fmt: skip
     formula = (__doc__ or "").strip().partition("\n\n    hours")
     return "\n".join([*lines, "", f"How this is estimated:\n\n    hours{formula[2]}"])
 
@@ -164,6 +169,14 @@ def _num_frames(run: Run) -> float:
 
 def _budgets(runs: Sequence[Run]) -> list[Run]:
     return [found for _, found in sorted({run.kv_size: run for run in runs}.items())]
+
+
+def _at_pace(num_frames: float, seconds_per_frame: float | None) -> str:
+    """Hours if every memory whose layers read the frames took so long for each."""
+    pace, source = seconds_per_frame or MEASURED_ELSEWHERE[0], "--seconds_per_frame"
+    if seconds_per_frame is None:
+        source = f"of the release's code, as others measured it: {MEASURED_ELSEWHERE[1]}"
+    return f"{num_frames * pace / 3600:,.0f} hours at {pace:g} seconds per frame ({source})"
 
 
 def _costs(policy: str, by_run: dict[Run, float]) -> str:

@@ -14,6 +14,7 @@ from tiny import open_stream
 from eval.robustness import robustness
 from inference import AbstractHermes
 from video_qa.comparison.robustness_table import by_run, changed_column
+from video_qa.hermes_vqa import main as worker_main
 from video_qa.lanes import execute, worker
 from video_qa.launchers import local
 from video_qa.robustness import main, with_and_without_history
@@ -113,8 +114,11 @@ def test_from_the_command_to_the_table(
     assert recent["shuffled"]["changed"]["share_percent"] == 0
     assert apart["shuffled"]["changed"]["share_percent"] == 0
     assert "| hermes | 16 |" in (folder / "robustness.md").read_text()
-    stored = {path: path.stat().st_mtime_ns for path in folder.parent.rglob("predictions.jsonl")}
+    stored = list(folder.parent.rglob("predictions.jsonl"))
     assert len(stored) == 9
     lines = {path: path.read_text() for path in stored}
+    config = folder.with_name("fps1-kv16-alone") / "config.json"
+    assert worker_main([f"--config={config}", "--device=cpu"]) == 2  # it would ask in order
+    assert "robustness.py continues it" in capfd.readouterr().err
     assert main(command) == 0 and main([*command, "--only_report"]) == 0
     assert {path: path.read_text() for path in stored} == lines

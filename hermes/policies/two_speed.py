@@ -9,6 +9,21 @@ A policy of this project, tuned on training streams of NanoStream (docs/log.md):
    again and again costs one token, so the budget covers the most different things and cannot
    collapse into the last minute. It needs no question and no probe.
 
+What carries over to other frames, rates and budgets (4 tokens a frame, one frame per second and 64
+tokens were tuned on):
+
+- Shares (`recent_share`, `keyframe_share`, `floor_share`) are parts of kv_size, only then rounded
+  down to frames: 64 tokens of 4 a frame and 3,136 of 196 are the same 4 newest and 4 key frames.
+  Of a budget of few frames (Qwen at full resolution: a pair may have 1,000 tokens) the newest takes
+  more than its share, and there may be no room for a key frame: the past is tokens alone. A budget
+  below tokens of a frame / `recent_share` is better spent on smaller frames (`max_pixels`).
+- Novelty is a rank among the tokens of a layer: no threshold, nothing to scale. Neighbouring
+  patches of a large frame are alike, so that it counts things, not area.
+- `keyframe_frames` counts sampled frames (two for a temporal patch): 16 s at one frame per second.
+  Scenes change by the second, by which it should be 8 at 0.5 and 32 at 2 frames per second; 8, 16
+  and 32 could not be told apart at either rate (docs/log.md), and the tuned 16 stays.
+- `num_slices` is a number of parts of whatever time there is.
+
 Attention of the guidance text (exact probe; Eq. 2 of arXiv 2601.14724 in every layer) can be mixed
 in with `attention_weight`, and equal spans of time can each be made sure of an equal part of
 `floor_share`. This is what the policy was planned to be; on NanoStream coverage alone did better.

@@ -6,6 +6,7 @@ Shapes: l layers, m candidate frames, n tokens, t tokens per frame, g key heads,
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -13,14 +14,15 @@ from torch.nn.functional import normalize
 
 from hermes.memory import StreamMemory
 from hermes.policy_parts.frames import FrameTail
+from hermes.policy_parts.nearest_older import unit_states
 from hermes.store.blocks import MOST_NUMBERS
 
 
-def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> list[list[float]]:
+def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> Tensor:
     """(m, m) mean cosine of the layer-0 values of the frames with these (m,) numbers, given on the
     device of layer 0, where they are whole.
 
-    Layer-0 values depend on the picture alone, not on what was seen before. Waits for the device.
+    Layer-0 values depend on the picture alone, not on what was seen before.
     """
     stack, length = memory.stacks[0], tail.tokens_per_frame
     start = stack.num_prefix + tail.num_text
@@ -28,7 +30,7 @@ def frame_similarity(memory: StreamMemory, tail: FrameTail, numbers: Tensor) -> 
     first = start + torch.searchsorted(frames, numbers)
     rows = (first[:, None] + torch.arange(length, device=stack.device)).flatten()
     values = stack.values[0, :, rows].unflatten(1, (len(numbers), length))
-    return mean_cosines(values.transpose(0, 1).flatten(1, 2)).tolist()
+    return mean_cosines(values.transpose(0, 1).flatten(1, 2))
 
 
 def mean_cosines(states: Tensor) -> Tensor:
@@ -38,27 +40,41 @@ def mean_cosines(states: Tensor) -> Tensor:
 
 
 def choose_keyframes(
-    numbers: list[int], similarity: list[list[float]], limit: int, fading_frames: float
+    numbers: Sequence[int],
+    similarity: Sequence[Sequence[float]],
+    limit: int,
+    fading: float,
+    *,
+    times: Sequence[float] | None = None,
+    penalties: Sequence[float] | None = None,
+    fixed: Collection[int] = (),
 ) -> list[int]:
     """Thin frames to `limit`: always drop the one after which the picture changes least.
 
-    A change fades with its age by 1 / e per `fading_frames` frames. What stays is the last sight of
-    a scene, closest in time to what came after it.
+    A change fades with its age by 1 / e per `fading` frames, or seconds where `times` are given. What
+    stays is the last sight of a scene, closest in time to what came after it.
 
     Args:
         numbers: m - 1 ascending frame numbers and then that of the frame after them, which is only
             compared with.
         similarity: (m, m), see `frame_similarity`.
+        times: of the m frames, in seconds.
+        penalties: of each of the m frames; taken from the change after it.
+        fixed: places among the m frames that stay whatever changes after them, and count.
     """
     kept = list(range(len(numbers)))
+    when = numbers if times is None else times
 
     def change(place: int) -> float:
         here, after = kept[place], kept[place + 1]
-        age = (numbers[-1] - numbers[here]) / fading_frames
-        return (1 - similarity[here][after]) * math.exp(-age)
+        changed = 1 - similarity[here][after] - (penalties[here] if penalties else 0)
+        return max(0.0, changed) * math.exp((when[here] - when[-1]) / fading)
 
     while len(kept) > limit + 1:
-        del kept[min(range(len(kept) - 1), key=change)]
+        free = [place for place in range(len(kept) - 1) if kept[place] not in fixed]
+        if not free:
+            break
+        del kept[min(free, key=change)]
     return [numbers[index] for index in kept[:-1]]
 
 
@@ -75,8 +91,8 @@ def stream_novelty(states: Tensor, most_numbers: int = MOST_NUMBERS) -> Tensor:
     Returns:
         1 - largest mean cosine over heads with a token before it; 1 for the first token.
     """
-    layers, heads, tokens, _ = states.shape
-    unit = normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
+    layers, _, tokens, _ = states.shape
+    unit = unit_states(states, torch.float32)
     result = torch.ones(layers, tokens, device=unit.device)
     block = max(1, most_numbers // max(1, layers * tokens))
     for start in range(0, tokens, block):

@@ -1,0 +1,236 @@
+"""The present whole, changes whole, and of the past what is new and was seen twice.
+
+A policy of this project, `two_speed` without its weak sides (docs/log.md):
+
+1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames that
+   come faster than `pace_seconds` only one in so many seconds.
+2. Changes: of the frames before them those stay whole after which the picture changed
+   (`keyframe_share` of the rest), the older the less likely.
+3. Past: per layer the tokens that repeat no older one and that were not alone: a token's score is how
+   little it resembles any older token, less how little it resembles the nearest token of a
+   neighbouring frame. What flashes up in one frame is new, but nothing beside it in time says that it
+   was there. Of frames that stay for what changed after them the same is asked.
+
+Neighbours, paces and ages are seconds of the stream, budgets are shares: neither the rate of sampling
+nor the tokens of a frame are in any constant. At each compression newcomers are compared with what is
+older, and of what was kept only tokens whose nearest one is gone (`nearest_older`): the result is that
+of comparing all with all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hermes.memory import StreamMemory
+from hermes.policy_parts import nearest_older
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.nearest_older import Carried
+from hermes.policy_parts.novelty import frame_similarity
+from hermes.policy_parts.options import check_positive, check_share
+from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
+from hermes.policy_parts.state import PolicyState, check_names
+from hermes.policy_parts.whole_choice import (
+    Sight,
+    at_a_pace,
+    choose_whole,
+    frames_apart,
+    noted_beside,
+)
+from hermes.store.layer_stack import LayerStack
+
+_PARTS = Carried._fields
+
+
+@dataclass(frozen=True)
+class ConfirmedNoveltyOptions:
+    """How the budget is split and how the past is scored."""
+
+    recent_share: float = 0.25
+    """Share of kv_size for the newest frames; at least one frame."""
+    pace_seconds: float = 1.0
+    """Least time between two of them, but for the very newest; 0 for every frame."""
+    keyframe_share: float = 0.4
+    """Share of the rest for whole frames after which the picture changed."""
+    fading_seconds: float = 16.0
+    """Time after which a change counts 1 / e of a new one."""
+    neighbour_seconds: float = 1.0
+    """Time from a frame to the one, before and after it, that has to confirm it; at least one frame."""
+    unconfirmed_weight: float = 1.0
+    """How much a token's distance from its neighbouring frames counts against its novelty."""
+    unconfirmed_frame_weight: float = 1.0
+    """The same of a frame against the change after it."""
+    window_share: float = 0.0
+    """Share of the layers, from below, whose past is the newest tokens instead of the newest things."""
+
+    def __post_init__(self) -> None:
+        for name in ("recent_share", "keyframe_share", "window_share"):
+            check_share(name, getattr(self, name))
+        for name in ("unconfirmed_weight", "unconfirmed_frame_weight"):
+            check_share(name, getattr(self, name), high=float("inf"))
+        for name in ("pace_seconds", "neighbour_seconds"):
+            check_share(name, getattr(self, name), high=float("inf"))
+        check_positive("fading_seconds", self.fading_seconds)
+
+
+class ConfirmedNovelty(Policy):
+    """Recent frames untouched, then frames before a change, then what is new and confirmed."""
+
+    needs_equal_frames: ClassVar[bool] = True
+    Options = ConfirmedNoveltyOptions
+
+    def reset(self) -> None:
+        """Nothing seen."""
+        self._sights: list[Sight] = []
+        self._carried: dict[range, Carried] = {}
+
+    def state(self) -> PolicyState:
+        """Whole frames, and what is known of the tokens that were kept, (l, n) over all layers."""
+        known = [self._carried[layers] for layers in sorted(self._carried, key=lambda r: r.start)]
+        parts = zip(*known, strict=True)
+        joined = [torch.cat([part.cpu() for part in own], dim=-2) for own in parts]
+        return {"sights": [list(sight) for sight in self._sights]} | dict(
+            zip(_PARTS, joined, strict=bool(known))
+        )
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """Whole frames are in the memory."""
+        sights = [Sight(*entry) for entry in state["sights"]]
+        check_names(state, "sights", *(_PARTS if sights else ()))
+        first = memory.stacks[0]
+        held = set(first.origin.frame[0, first.visual].tolist())
+        for sight in sights:
+            if type(sight.number) is not int or sight.number not in held:
+                raise ValueError(f"frame {sight.number!r} is not in the memory")
+            if not isinstance(sight.seconds, float) or not isinstance(sight.beside, float):
+                raise ValueError(f"{sight} is not a frame")
+        if sights:
+            carried = Carried(*(state[name] for name in _PARTS))
+            carried.check(memory.num_layers, memory.num_visual)
+            self._carried = {range(memory.num_layers): carried}
+        self._sights = sights
+
+    @property
+    def device_bytes(self) -> int:
+        """What is carried."""
+        return sum(carried.num_bytes for carried in self._carried.values())
+
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Whole frames are the same in all layers."""
+        tail = frame_tail(memory)
+        self._found = {
+            stack.layers: nearest_older.found_again(
+                self._carried_of(stack), nearest_older.token_keys(stack)
+            )
+            for stack in memory.stacks
+        }
+        self._look(memory, tail)
+        self._choose_whole(memory, tail)
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Whole frames first, then the best of the past, then the newest frames."""
+        newest = self._num_tail * self._length
+        rows = slice(stack.num_prefix, stack.num_tokens - newest)
+        scores = self._scores(stack)[:, : stack.num_visual - newest]
+        is_text = stack.origin.is_text[:, rows]
+        secured = torch.isin(stack.origin.frame[:, rows], self._secured.to(stack.device)) & ~is_text
+        past = top_after(pictures_only(scores, is_text), secured, self.config.kv_size - newest)
+        return torch.cat((past, newest_rows(stack, newest)), dim=1)
+
+    def evicting(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
+    ) -> None:
+        """Remember what is whole, and what is known of what stays."""
+        self._sights = self._pending
+        self._carried = {
+            stack.layers: self._found.pop(stack.layers).kept(rows)
+            for stack, rows in zip(memory.stacks, kept, strict=True)
+        }
+
+    def recent_frames(self, tail: FrameTail) -> int:
+        """Frames that stay whole for being new."""
+        return max(1, int(self.options.recent_share * self.config.kv_size) // tail.tokens_with_text)
+
+    def most_keyframes(self, tail: FrameTail) -> int:
+        """Frames that stay whole for what changed after them."""
+        past = self.config.kv_size - self.recent_frames(tail) * tail.tokens_with_text
+        return int(self.options.keyframe_share * past) // tail.tokens_with_text
+
+    def _look(self, memory: StreamMemory, tail: FrameTail) -> None:
+        """Which frames are whole before anything leaves."""
+        before = tail.whole_among([sight.number for sight in self._sights])
+        known = [sight for sight in self._sights if sight.number in before]
+        self._num_new = tail.whole_since(known[-1].number if known else -1)
+        frames = memory.ledger.frames
+        new = [Sight(frame.number, frame.seconds) for frame in frames[-self._num_new :]]
+        self._pending = known + new
+        self._length, self._tail_text = tail.tokens_per_frame, memory.has_frame_text
+        alike = [a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1])]
+        self._run = [*alike, False].index(False)
+        apart = frames_apart(self._pending[-self._run :], self.options.neighbour_seconds)
+        self._num_tail = min(apart, self.recent_frames(tail))
+
+    def _choose_whole(self, memory: StreamMemory, tail: FrameTail) -> None:
+        """Waits for the device once."""
+        options, sights = self.options, self._pending
+        numbers = torch.tensor([sight.number for sight in sights]).to(memory.device)
+        similarity = frame_similarity(memory, tail, numbers)
+        known = memory.num_visual - self._num_new * self._length
+        orphans = [nearest_older.num_orphans(found, known) for found in self._found.values()]
+        counts = torch.stack([count.to(memory.device) for count in orphans])
+        told = torch.cat((similarity.flatten(), counts)).tolist()
+        size = len(sights)
+        rows = [told[start : start + size] for start in range(0, size * size, size)]
+        self._num_orphans = int(max(told[size * size :]))
+        sights = noted_beside(sights, rows, self._run, self._num_tail)
+        steady = at_a_pace(sights, self.recent_frames(tail), self._num_tail, options.pace_seconds)
+        places = choose_whole(
+            sights,
+            rows,
+            steady,
+            self.most_keyframes(tail),
+            options.fading_seconds,
+            options.unconfirmed_frame_weight,
+        )
+        self._pending = [sights[place] for place in places]
+        secured = [numbers[place] for place in places[: -self._num_tail]]
+        self._secured = torch.stack(secured) if secured else numbers[:0]
+
+    def _scores(self, stack: LayerStack) -> Tensor:
+        """(l, n) of all visual tokens, of which those of the newest frames are not asked for."""
+        found = self._found[stack.layers]
+        for layers in stack.blocks(stack.num_visual):
+            self._compare(stack, layers, found.layers(layers))
+        nearest, beside = found.likeness
+        alone = self.options.unconfirmed_weight * (1 - beside).clamp(0, 1)
+        scores = (1 - nearest).clamp(0, 1) - alone
+        window = int(self.options.window_share * self.layout.num_layers) - stack.layers.start
+        if window > 0:
+            scores[:window] = torch.arange(scores.shape[1], device=stack.device, dtype=scores.dtype)
+        return scores
+
+    def _compare(self, stack: LayerStack, layers: slice, found: Carried) -> None:
+        """What is not known of these layers yet, written into `found`."""
+        values = stack.values[layers, :, stack.visual]
+        unit = nearest_older.unit_states(values, stack.values.dtype)
+        first = stack.num_visual - self._run * self._length
+        pairs = min(self._num_new, self._run - self._num_tail)
+        if pairs > 0:
+            nearest_older.beside(found, unit, first, self._run, self._num_tail, pairs)
+        known = stack.num_visual - self._num_new * self._length
+        nearest_older.compare(
+            found, unit, known, self._num_orphans, has_text=self._tail_text
+        )
+
+    def _carried_of(self, stack: LayerStack) -> Carried | None:
+        """As it was kept, or the layers of it that were saved on other devices."""
+        if stack.layers in self._carried or not self._carried:
+            return self._carried.get(stack.layers)
+        (everything,) = self._carried.values()
+        return everything.layers(slice(stack.layers.start, stack.layers.stop))

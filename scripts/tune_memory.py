@@ -6,10 +6,10 @@
         --policies two_speed,hermes,recent,two_speed:recent_share=0.5
     python scripts/tune_memory.py table --data data/tune/* --kv_sizes 64 --against two_speed
 
-Every stream is rendered, decoded and encoded once for all settings of a call. A stream that a setting
-has watched is never watched again: answers lie in DATA/tuned.jsonl, one line per setting, budget and
-stream, so a killed run goes on and a new setting costs its own time only. The name of a setting is
-all that tells it from others: delete its lines (or the file) after a change of the code behind it.
+Every stream is encoded once for all settings of a call. What a setting has watched it never
+watches again: answers lie in DATA/tuned.jsonl, one line per setting, budget and stream, so a killed
+run goes on and a new setting costs its own time only. Its name is all that tells a setting from
+others: delete its lines after a change of the code behind it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,8 @@ def _cells(own: pd.DataFrame, base: pd.DataFrame) -> Iterator[str]:
         difference = "" if found is None else f" {100 * found.mean:+.1f}"
         if found is not None and found.low is not None and found.high is not None:
             difference += f" ({100 * found.low:+.1f}..{100 * found.high:+.1f})"
-        yield f"{name.split()[0][:6]} {'' if mean is None else f'{100 * mean.mean:.1f}'}{difference}"
+        accuracy = "" if mean is None else f"{100 * mean.mean:.1f}"
+        yield f"{name.split()[0][:6]} {accuracy}{difference}"
 
 
 def _rows(folders: Sequence[Path], setting: Setting) -> pd.DataFrame:

@@ -331,9 +331,9 @@ def test_key_frames_are_the_last_of_their_scene_and_the_oldest_fade():
     scene = [0, 0, 0, 1, 1, 2, 3]
     similarity = [[float(a == b) for a in scene] for b in scene]
     numbers = [10, 11, 12, 13, 14, 15, 16]  # 16 is only compared with
-    assert choose_keyframes(numbers, similarity, 3, fading_frames=8) == [12, 14, 15]
-    assert choose_keyframes(numbers, similarity, 2, fading_frames=8) == [14, 15]
-    assert choose_keyframes(numbers, similarity, 0, fading_frames=8) == []
+    assert choose_keyframes(numbers, similarity, 3, 8) == [12, 14, 15]
+    assert choose_keyframes(numbers, similarity, 2, 8) == [14, 15]
+    assert choose_keyframes(numbers, similarity, 0, 8) == []
 
 
 @settings(deadline=None, max_examples=60)

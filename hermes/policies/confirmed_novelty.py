@@ -2,19 +2,19 @@
 
 A policy of this project, `two_speed` without its weak sides (docs/log.md):
 
-1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames that
-   come faster than `pace_seconds` only one in so many seconds.
+1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames
+   that come faster than `pace_seconds` only one in so many seconds.
 2. Changes: of the frames before them those stay whole after which the picture changed
    (`keyframe_share` of the rest), the older the less likely.
-3. Past: per layer the tokens that repeat no older one and that were not alone: a token's score is how
+3. Past: per layer the tokens that repeat no older one and were not alone. A token's score is how
    little it resembles any older token, less how little it resembles the nearest token of a
-   neighbouring frame. What flashes up in one frame is new, but nothing beside it in time says that it
-   was there. Of frames that stay for what changed after them the same is asked.
+   neighbouring frame: what flashes up in one frame is new, but nothing beside it in time says that
+   it was there. Of frames that are to stay for what changed after them the same is asked.
 
-Neighbours, paces and ages are seconds of the stream, budgets are shares: neither the rate of sampling
-nor the tokens of a frame are in any constant. At each compression newcomers are compared with what is
-older, and of what was kept only tokens whose nearest one is gone (`nearest_older`): the result is that
-of comparing all with all.
+Neighbours, paces and ages are seconds of the stream, budgets are shares: neither the rate of
+sampling nor the tokens of a frame are in any constant. At each compression newcomers are compared
+with what is older, and of what was kept only tokens whose nearest one is gone (`nearest_older`):
+the result is that of comparing all with all.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
 from hermes.policy_parts.state import PolicyState, check_names
 from hermes.policy_parts.whole_choice import (
     Sight,
-    at_a_pace,
     choose_whole,
     frames_apart,
     noted_beside,
+    steady,
+    with_new,
 )
 from hermes.store.layer_stack import LayerStack
 
@@ -60,13 +61,13 @@ class ConfirmedNoveltyOptions:
     fading_seconds: float = 16.0
     """Time after which a change counts 1 / e of a new one."""
     neighbour_seconds: float = 1.0
-    """Time from a frame to the one, before and after it, that has to confirm it; at least one frame."""
+    """From a frame to those before and after it that have to confirm it; at least one frame."""
     unconfirmed_weight: float = 1.0
     """How much a token's distance from its neighbouring frames counts against its novelty."""
     unconfirmed_frame_weight: float = 1.0
     """The same of a frame against the change after it."""
     window_share: float = 0.0
-    """Share of the layers, from below, whose past is the newest tokens instead of the newest things."""
+    """Share of the layers, from below, whose past is the newest tokens, not the newest things."""
 
     def __post_init__(self) -> None:
         for name in ("recent_share", "keyframe_share", "window_share"):
@@ -107,7 +108,8 @@ class ConfirmedNovelty(Policy):
         for sight in sights:
             if type(sight.number) is not int or sight.number not in held:
                 raise ValueError(f"frame {sight.number!r} is not in the memory")
-            if not isinstance(sight.seconds, float) or not isinstance(sight.beside, float):
+            kinds = [type(value) for value in sight[1:]]
+            if kinds != [float, bool, float]:
                 raise ValueError(f"{sight} is not a frame")
         if sights:
             carried = Carried(*(state[name] for name in _PARTS))
@@ -168,10 +170,12 @@ class ConfirmedNovelty(Policy):
         known = [sight for sight in self._sights if sight.number in before]
         self._num_new = tail.whole_since(known[-1].number if known else -1)
         frames = memory.ledger.frames
-        new = [Sight(frame.number, frame.seconds) for frame in frames[-self._num_new :]]
-        self._pending = known + new
-        self._length, self._tail_text = tail.tokens_per_frame, memory.has_frame_text
-        alike = [a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1])]
+        new = [(frame.number, frame.seconds) for frame in frames[len(frames) - self._num_new :]]
+        self._pending = with_new(known, new, self.options.pace_seconds)
+        self._length, self._has_text = tail.tokens_per_frame, memory.has_frame_text
+        alike = [
+            a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1], strict=False)
+        ]
         self._run = [*alike, False].index(False)
         apart = frames_apart(self._pending[-self._run :], self.options.neighbour_seconds)
         self._num_tail = min(apart, self.recent_frames(tail))
@@ -189,11 +193,10 @@ class ConfirmedNovelty(Policy):
         rows = [told[start : start + size] for start in range(0, size * size, size)]
         self._num_orphans = int(max(told[size * size :]))
         sights = noted_beside(sights, rows, self._run, self._num_tail)
-        steady = at_a_pace(sights, self.recent_frames(tail), self._num_tail, options.pace_seconds)
         places = choose_whole(
             sights,
             rows,
-            steady,
+            steady(sights, self.recent_frames(tail), self._num_tail),
             self.most_keyframes(tail),
             options.fading_seconds,
             options.unconfirmed_frame_weight,
@@ -219,14 +222,10 @@ class ConfirmedNovelty(Policy):
         """What is not known of these layers yet, written into `found`."""
         values = stack.values[layers, :, stack.visual]
         unit = nearest_older.unit_states(values, stack.values.dtype)
-        first = stack.num_visual - self._run * self._length
-        pairs = min(self._num_new, self._run - self._num_tail)
-        if pairs > 0:
-            nearest_older.beside(found, unit, first, self._run, self._num_tail, pairs)
-        known = stack.num_visual - self._num_new * self._length
-        nearest_older.compare(
-            found, unit, known, self._num_orphans, has_text=self._tail_text
-        )
+        run, apart, length = self._run, self._num_tail, self._length
+        nearest_older.beside(found, unit, run, apart, length, self._num_new)
+        known = stack.num_visual - self._num_new * length
+        nearest_older.compare(found, unit, known, self._num_orphans, has_text=self._has_text)
 
     def _carried_of(self, stack: LayerStack) -> Carried | None:
         """As it was kept, or the layers of it that were saved on other devices."""

@@ -1,12 +1,13 @@
 """How little each token repeats any older one, carried from one compression to the next.
 
-A token's nearest older neighbour can only change when that neighbour leaves, so what has been worked
-out stays with its token: newcomers are compared with everything older, and of the others only orphans,
-whose neighbour is gone. The result is that of `novelty.stream_novelty`, which compares all with all.
+A token's nearest older neighbour can only change when that neighbour leaves, so what has been
+worked out stays with its token: newcomers are compared with everything older, and of the others
+only orphans, whose neighbour is gone. The result is that of `novelty.stream_novelty`, which
+compares all with all.
 
-Tokens are known by frame and place in it, not by slot: however tokens were moved or removed since, by
-a policy or by hand, what is carried is found again or worked out anew. Text of frames is nobody's
-neighbour.
+Tokens are known by frame and place in it, not by slot: however tokens were moved or removed since,
+by a policy or by hand, what is carried is found again or worked out anew. Text of frames is
+nobody's neighbour.
 
 Shapes: l layers of a stack, n visual tokens, m orphans at most, g key heads, d head width.
 """
@@ -19,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from hermes.scores.attention import adds_halves
 from hermes.store.blocks import MOST_NUMBERS
 from hermes.store.layer_stack import LayerStack
 
@@ -40,8 +42,8 @@ class Carried(NamedTuple):
     neighbours: Tensor
     """(l, n) int64 key of the nearest older token, `NONE` or `UNKNOWN`."""
     likeness: Tensor
-    """(2, l, n) fp32 in [-1, 1]: mean cosine over heads with that neighbour, at least 0; largest one
-    with a token of a neighbouring frame, -1 before there was one."""
+    """(2, l, n) fp32 in [-1, 1]: mean cosine over heads with that neighbour, at least 0; largest
+    one with a token of a neighbouring frame, -1 before there was one."""
 
     @property
     def num_bytes(self) -> int:
@@ -65,9 +67,14 @@ class Carried(NamedTuple):
         """Raise ValueError unless this can be known of that many layers and tokens."""
         shape, count = self.keys.shape, self.keys.shape[-1]
         forms = {part.dtype for part in self[:2]}, self.likeness.dtype
-        if shape != (num_layers, count) or count > most_tokens or forms != (
-            {torch.int64},
-            torch.float32,
+        if (
+            shape != (num_layers, count)
+            or count > most_tokens
+            or forms
+            != (
+                {torch.int64},
+                torch.float32,
+            )
         ):
             raise ValueError(f"keys are {self.keys.dtype} of {tuple(shape)}")
         if self.neighbours.shape != shape or self.likeness.shape != (2, *shape):
@@ -104,9 +111,8 @@ def _places(sorted_keys: Tensor, keys: Tensor) -> Tensor:
 
 
 def num_orphans(carried: Carried, num_known: int) -> Tensor:
-    """() int64: most tokens of a layer among the first `num_known` that have to be compared again."""
-    unknown = _is_orphan(carried, num_known)
-    return unknown.sum(dim=1).amax()
+    """() int64: most tokens of a layer among the first `num_known` that must be compared again."""
+    return _is_orphan(carried, num_known).sum(dim=1).amax()
 
 
 def _is_orphan(carried: Carried, num_known: int) -> Tensor:
@@ -115,22 +121,19 @@ def _is_orphan(carried: Carried, num_known: int) -> Tensor:
 
 
 def unit_states(states: Tensor, dtype: torch.dtype) -> Tensor:
-    """(l, n, g * d) of (l, g, n, d) states, so that a product is the mean cosine over heads; rounded
-    to `dtype`."""
+    """(l, n, g * d) of (l, g, n, d) states, so that a product is the mean cosine over heads;
+    rounded to `dtype`."""
     heads = states.shape[1]
     unit = normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
     return unit.to(dtype)
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
-    """(l, r, c) fp32 of (l, r, w) and (l, c, w); states of 16 bit are multiplied as they are and
-    summed in fp32."""
-    transposed = columns.transpose(1, 2)
-    if rows.dtype == torch.float32:
-        return rows @ transposed
-    if rows.device.type == "cuda":
-        return torch.bmm(rows, transposed, out_dtype=torch.float32)
-    return rows.float() @ transposed.float()
+    """(l, r, c) fp32 of (l, r, w) and (l, c, w); 16 bits are multiplied as they are and added up in
+    fp32."""
+    if adds_halves(rows):
+        return torch.bmm(rows, columns.mT, out_dtype=torch.float32)
+    return rows.float() @ columns.float().mT
 
 
 def compare(
@@ -172,7 +175,7 @@ def compare(
 def _orphan_rows(
     carried: Carried, num_known: int, orphans: int, most_numbers: int
 ) -> tuple[Tensor, ...]:
-    """(l, m) rows that hold all orphans, in parts; what else is among them is compared for nothing."""
+    """(l, m) rows that hold all orphans, in parts; others among them are compared for nothing."""
     if not orphans:
         return ()
     count = min(num_known, -(-orphans // ORPHAN_BATCH) * ORPHAN_BATCH)
@@ -190,26 +193,24 @@ def _nearest(carried: Carried, alike: Tensor, text: Tensor | None) -> tuple[Tens
     return found.clamp_(min=0), neighbours
 
 
-def beside(carried: Carried, unit: Tensor, first: int, frames: int, apart: int, pairs: int) -> Tensor:
-    """Note how much tokens of whole frames resemble those of neighbouring frames.
+def beside(carried: Carried, unit: Tensor, frames: int, apart: int, length: int, new: int) -> None:
+    """Note how much tokens of whole frames, which stand last, resemble neighbouring frames.
 
     Args:
         unit: (l, n, w) of all tokens.
-        first: place of the first token of the whole frames, which stand last.
-        frames: how many these are.
+        frames: how many whole frames there are, one after the other.
         apart: frames from one to the next that counts as its neighbour.
-        pairs: how many of the last pairs of neighbours are new.
-
-    Returns:
-        (pairs,) mean cosine in the first layer at the same places of either frame.
+        length: tokens per frame.
+        new: how many of the frames have not been compared yet.
     """
-    length = (unit.shape[1] - first) // frames
+    pairs = min(new, frames - apart)
+    if pairs < 1:
+        return
+    first, start = unit.shape[1] - frames * length, frames - apart - pairs
     whole = unit[:, first:].unflatten(1, (frames, length))
-    start = frames - apart - pairs
-    early, late = whole[:, start : start + pairs], whole[:, start + apart : start + apart + pairs]
-    alike = products(early.flatten(0, 1), late.flatten(0, 1)).unflatten(0, early.shape[:2])
+    early, late = slice(start, start + pairs), slice(start + apart, frames)
+    alike = products(whole[:, early].flatten(0, 1), whole[:, late].flatten(0, 1))
+    alike = alike.unflatten(0, (-1, pairs))
     noted = carried.likeness[1, :, first:].unflatten(1, (frames, length))
-    for place, found in ((start, alike.amax(dim=3)), (start + apart, alike.amax(dim=2))):
-        part = noted[:, place : place + pairs]
-        part.copy_(torch.maximum(part, found))
-    return alike[0].diagonal(dim1=1, dim2=2).mean(dim=1)
+    for part, found in ((early, alike.amax(dim=3)), (late, alike.amax(dim=2))):
+        noted[:, part] = torch.maximum(noted[:, part], found)

@@ -51,8 +51,8 @@ def choose_keyframes(
 ) -> list[int]:
     """Thin frames to `limit`: always drop the one after which the picture changes least.
 
-    A change fades with its age by 1 / e per `fading` frames, or seconds where `times` are given. What
-    stays is the last sight of a scene, closest in time to what came after it.
+    A change fades with its age by 1 / e per `fading` frames, or seconds where `times` are given.
+    What stays is the last sight of a scene, closest in time to what came after it.
 
     Args:
         numbers: m - 1 ascending frame numbers and then that of the frame after them, which is only

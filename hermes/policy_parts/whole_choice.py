@@ -6,6 +6,7 @@ seconds, so that a rate of sampling changes how many frames there are, not what 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,19 +21,30 @@ class Sight(NamedTuple):
 
     number: int
     seconds: float
+    on_pace: bool
+    """Whether it came late enough after the one before it that was on pace."""
     beside: float = -1.0
     """Largest mean cosine with a neighbouring frame, -1 before there was one."""
 
 
-def frame_seconds(sights: Sequence[Sight]) -> float:
-    """From one of these frames to the next, on average; 0 for one frame."""
-    return (sights[-1].seconds - sights[0].seconds) / max(1, len(sights) - 1)
+def with_new(
+    sights: Sequence[Sight], new: Sequence[tuple[int, float]], pace_seconds: float
+) -> list[Sight]:
+    """Together with frames of these numbers and times."""
+    found = list(sights)
+    paced = max((sight.seconds for sight in sights if sight.on_pace), default=-math.inf)
+    for number, seconds in new:
+        early = _EARLY * (seconds - found[-1].seconds) if found else 0
+        on_pace = seconds >= paced + pace_seconds - early
+        paced = seconds if on_pace else paced
+        found.append(Sight(number, seconds, on_pace))
+    return found
 
 
 def frames_apart(sights: Sequence[Sight], neighbour_seconds: float) -> int:
     """How many frames on, at the pace of these, a frame's neighbour is; at least 1."""
-    pace = frame_seconds(sights)
-    return max(1, round(neighbour_seconds / pace)) if pace > 0 else 1
+    step = (sights[-1].seconds - sights[0].seconds) / max(1, len(sights) - 1)
+    return max(1, round(neighbour_seconds / step)) if step > 0 else 1
 
 
 def noted_beside(
@@ -47,29 +59,23 @@ def noted_beside(
     return found
 
 
-def at_a_pace(sights: Sequence[Sight], count: int, tail: int, seconds: float) -> list[int]:
-    """Places of the last `tail` frames and, going back, of others so many seconds apart; `count`
-    in all, ascending."""
-    early = _EARLY * frame_seconds(sights[-tail - 1 :])
-    places = list(range(max(0, len(sights) - tail), len(sights)))
-    for place in reversed(range(places[0])):
-        if len(places) >= count:
-            break
-        if sights[place].seconds <= sights[places[0]].seconds - seconds + early:
-            places.insert(0, place)
-    return places
+def steady(sights: Sequence[Sight], count: int, tail: int) -> list[int]:
+    """Places of the last `tail` frames and of the newest before them that are on pace; `count` in
+    all, ascending."""
+    before = [place for place in range(len(sights) - tail) if sights[place].on_pace]
+    return [*before[max(0, len(before) - count + tail) :], *range(len(sights) - tail, len(sights))]
 
 
 def choose_whole(
     sights: Sequence[Sight],
     similarity: Sequence[Sequence[float]],
-    steady: Sequence[int],
+    stays: Sequence[int],
     num_changes: int,
     fading_seconds: float,
     unconfirmed_weight: float,
 ) -> list[int]:
-    """Places of the frames that stay whole, ascending: the `steady` ones, which hold the newest, and
-    `num_changes` others after which the picture changed.
+    """Places of the frames that stay whole, ascending: those in `stays`, the newest among them,
+    and `num_changes` others after which the picture changed.
 
     What a frame changed counts less by how little it resembles its neighbours, times
     `unconfirmed_weight`: a flash differs from what follows, but also from what went before.
@@ -77,10 +83,10 @@ def choose_whole(
     others = choose_keyframes(
         range(len(sights)),
         similarity,
-        num_changes + len(steady) - 1,
+        num_changes + len(stays) - 1,
         fading_seconds,
         times=[sight.seconds for sight in sights],
         penalties=[unconfirmed_weight * (1 - sight.beside) for sight in sights],
-        fixed=frozenset(steady),
+        fixed=frozenset(stays),
     )
     return [*others, len(sights) - 1]

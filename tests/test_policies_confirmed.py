@@ -18,7 +18,7 @@ from policy_memory import (
     random_states,
 )
 
-from hermes.policy_parts.novelty import stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
 
 LENGTH, KV_SIZE = 4, 24
 PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0}

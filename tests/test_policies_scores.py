@@ -21,7 +21,8 @@ from policy_memory import (
     random_states,
 )
 
-from hermes.policy_parts.novelty import choose_keyframes, stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.keyframes import choose_keyframes
 from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import top_after, top_rows
 from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors

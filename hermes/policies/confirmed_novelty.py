@@ -27,15 +27,12 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
-from hermes.policy_parts import nearest_older
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
-from hermes.policy_parts.nearest_older import Carried
-from hermes.policy_parts.novelty import frame_similarity
-from hermes.policy_parts.options import check_positive, check_share
-from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
-from hermes.policy_parts.state import PolicyState, check_names
-from hermes.policy_parts.whole_choice import (
+from hermes.policy_parts.novelty import nearest_older
+from hermes.policy_parts.novelty.keyframes import frame_similarity
+from hermes.policy_parts.novelty.nearest_older import Carried
+from hermes.policy_parts.novelty.whole_choice import (
     Sight,
     choose_whole,
     frames_apart,
@@ -43,6 +40,9 @@ from hermes.policy_parts.whole_choice import (
     steady,
     with_new,
 )
+from hermes.policy_parts.options import check_positive, check_share
+from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
+from hermes.policy_parts.state import PolicyState, check_names
 from hermes.store.layer_stack import LayerStack
 
 _PARTS = Carried._fields

@@ -27,7 +27,8 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
 from hermes.policy_parts.guidance import TEXTS, Guidance
-from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.keyframes import choose_keyframes, frame_similarity
 from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices

@@ -2,7 +2,7 @@
 
 A token's nearest older neighbour can only change when that neighbour leaves, so what has been
 worked out stays with its token: newcomers are compared with everything older, and of the others
-only orphans, whose neighbour is gone. The result is that of `novelty.stream_novelty`, which
+only orphans, whose neighbour is gone. The result is that of `all_pairs.stream_novelty`, which
 compares all with all.
 
 Tokens are known by frame and place in it, not by slot: however tokens were moved or removed since,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hermes.policy_parts.novelty import choose_keyframes
+from hermes.policy_parts.novelty.keyframes import choose_keyframes
 
 _EARLY = 0.25
 """Part of the time between two frames by which one may come early and still keep the pace."""

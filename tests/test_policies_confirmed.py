@@ -19,6 +19,7 @@ from policy_memory import (
 )
 
 from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.nearest_older import NONE
 
 LENGTH, KV_SIZE = 4, 24
 PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0}
@@ -64,9 +65,13 @@ def test_what_is_carried_is_what_all_pairs_give(streams, confirms, keyframes, da
             continue
         stack = memory.stacks[0]
         ours.choose(memory, [None])
-        nearest = ours._found[stack.layers].likeness[0]
-        everything = stream_novelty(stack.values[:, :, stack.visual])
-        assert torch.equal((1 - nearest).clamp(0, 1), everything)
+        found, everything = (
+            ours._found[stack.layers],
+            stream_novelty(stack.values[:, :, stack.visual]),
+        )
+        known = ~torch.isin(found.frames(), ours._staying)
+        assert (found.neighbours[known] >= NONE).all() and known.any()
+        assert torch.equal((1 - found.likeness[0]).clamp(0, 1)[known], everything[known])
         rows = compress_by(ours, memory)
         if not confirms:
             assert torch.equal(rows, compress_by(plain, twin))

@@ -43,6 +43,7 @@ from hermes.policy_parts.novelty.whole_choice import (
 from hermes.policy_parts.options import check_positive, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
 from hermes.policy_parts.state import PolicyState, check_names
+from hermes.store.blocks import layer_blocks
 from hermes.store.layer_stack import LayerStack
 
 _PARTS = Carried._fields
@@ -141,7 +142,8 @@ class ConfirmedNovelty(Policy):
         rows = slice(stack.num_prefix, stack.num_tokens - newest)
         scores = self._scores(stack)[:, : stack.num_visual - newest]
         is_text = stack.origin.is_text[:, rows]
-        secured = torch.isin(stack.origin.frame[:, rows], self._secured.to(stack.device)) & ~is_text
+        staying = self._staying.to(stack.device)
+        secured = torch.isin(stack.origin.frame[:, rows], staying) & ~is_text
         past = top_after(pictures_only(scores, is_text), secured, self.config.kv_size - newest)
         return torch.cat((past, newest_rows(stack, newest)), dim=1)
 
@@ -151,7 +153,7 @@ class ConfirmedNovelty(Policy):
         """Remember what is whole, and what is known of what stays."""
         self._sights = self._pending
         self._carried = {
-            stack.layers: self._found.pop(stack.layers).kept(rows)
+            stack.layers: self._found.pop(stack.layers).kept(rows, self._staying.to(stack.device))
             for stack, rows in zip(memory.stacks, kept, strict=True)
         }
 
@@ -185,13 +187,12 @@ class ConfirmedNovelty(Policy):
         options, sights = self.options, self._pending
         numbers = torch.tensor([sight.number for sight in sights]).to(memory.device)
         similarity = frame_similarity(memory, tail, numbers)
-        known = memory.num_visual - self._num_new * self._length
-        orphans = [nearest_older.num_orphans(found, known) for found in self._found.values()]
+        before = memory.num_visual - self._run * self._length
+        orphans = [nearest_older.num_orphans(found, before) for found in self._found.values()]
         counts = torch.stack([count.to(memory.device) for count in orphans])
         told = torch.cat((similarity.flatten(), counts)).tolist()
         size = len(sights)
         rows = [told[start : start + size] for start in range(0, size * size, size)]
-        self._num_orphans = int(max(told[size * size :]))
         sights = noted_beside(sights, rows, self._run, self._num_tail)
         places = choose_whole(
             sights,
@@ -201,14 +202,18 @@ class ConfirmedNovelty(Policy):
             options.fading_seconds,
             options.unconfirmed_frame_weight,
         )
+        older = {sight.number for sight in self._sights} - {s.number for s in sights[-self._run :]}
         self._pending = [sights[place] for place in places]
-        secured = [numbers[place] for place in places[: -self._num_tail]]
-        self._secured = torch.stack(secured) if secured else numbers[:0]
+        self._staying = torch.stack([numbers[place] for place in places])
+        given_up = older - {sight.number for sight in self._pending}
+        self._num_wanted = int(max(told[size * size :])) + len(given_up) * self._length
+        alike = [place == size - 1 - back for back, place in enumerate(places[::-1])]
+        self._num_last = [*alike, False].index(False)
 
     def _scores(self, stack: LayerStack) -> Tensor:
         """(l, n) of all visual tokens, of which those of the newest frames are not asked for."""
         found = self._found[stack.layers]
-        for layers in stack.blocks(stack.num_visual):
+        for layers in layer_blocks(len(stack), nearest_older.ROWS_AT_A_TIME * stack.num_visual):
             self._compare(stack, layers, found.layers(layers))
         nearest, beside = found.likeness
         alone = self.options.unconfirmed_weight * (1 - beside).clamp(0, 1)
@@ -224,8 +229,11 @@ class ConfirmedNovelty(Policy):
         unit = nearest_older.unit_states(values, stack.values.dtype)
         run, apart, length = self._run, self._num_tail, self._length
         nearest_older.beside(found, unit, run, apart, length, self._num_new)
-        known = stack.num_visual - self._num_new * length
-        nearest_older.compare(found, unit, known, self._num_orphans, has_text=self._has_text)
+        new = slice(stack.num_visual - run * length, stack.num_visual - self._num_last * length)
+        wanted = (found.neighbours < nearest_older.NONE) & (found.keys >= 0)
+        wanted &= ~torch.isin(found.frames(), self._staying.to(stack.device))
+        among = self._num_wanted, wanted[:, : new.start]
+        nearest_older.compare(found, unit, among, new, has_text=self._has_text)
 
     def _carried_of(self, stack: LayerStack) -> Carried | None:
         """As it was kept, or the layers of it that were saved on other devices."""

@@ -2,7 +2,8 @@
 
 A token's nearest older neighbour can only change when that neighbour leaves, so what has been
 worked out stays with its token: newcomers are compared with everything older, and of the others
-only orphans, whose neighbour is gone. The result is that of `all_pairs.stream_novelty`, which
+only orphans, whose neighbour is gone. A frame that stays whole stays whatever its tokens resemble:
+they are newcomers when it is given up. The result is that of `all_pairs.stream_novelty`, which
 compares all with all.
 
 Tokens are known by frame and place in it, not by slot: however tokens were moved or removed since,
@@ -28,6 +29,10 @@ NONE = -1
 """Nearest neighbour of a token that resembles nothing older."""
 UNKNOWN = -2
 """Of a token that has not been compared, or whose neighbour is gone."""
+WHOLE = -3
+"""Of a token that need not be compared as long as its frame is whole."""
+ROWS_AT_A_TIME = 1024
+"""So many tokens are compared at a time if memory allows, in as many layers as then fit."""
 ORPHAN_BATCH = 64
 """Orphans are compared in multiples of so many, so that shapes seldom change."""
 _MOST_PER_FRAME = 2**20
@@ -40,7 +45,7 @@ class Carried(NamedTuple):
     keys: Tensor
     """(l, n) int64, ascending: frame and place in it; negative for text."""
     neighbours: Tensor
-    """(l, n) int64 key of the nearest older token, `NONE` or `UNKNOWN`."""
+    """(l, n) int64 key of the nearest older token, `NONE`, `UNKNOWN` or `WHOLE`."""
     likeness: Tensor
     """(2, l, n) fp32 in [-1, 1]: mean cosine over heads with that neighbour, at least 0; largest
     one with a token of a neighbouring frame, -1 before there was one."""
@@ -50,14 +55,15 @@ class Carried(NamedTuple):
         """Of all three."""
         return sum(part.nbytes for part in self)
 
-    def kept(self, rows: Tensor) -> Carried:
-        """Of these (l, k) tokens alone."""
-        pair = rows.expand(2, -1, -1)
-        return Carried(
-            self.keys.gather(1, rows),
-            self.neighbours.gather(1, rows),
-            self.likeness.gather(2, pair),
-        )
+    def frames(self) -> Tensor:
+        """(l, n) numbers; negative for text."""
+        return self.keys // _MOST_PER_FRAME
+
+    def kept(self, rows: Tensor, whole: Tensor) -> Carried:
+        """Of these (l, k) tokens alone; those of the frames with these (m,) numbers are `WHOLE`."""
+        keys, neighbours = self.keys.gather(1, rows), self.neighbours.gather(1, rows)
+        neighbours.masked_fill_(torch.isin(keys // _MOST_PER_FRAME, whole), WHOLE)
+        return Carried(keys, neighbours, self.likeness.gather(2, rows.expand(2, -1, -1)))
 
     def layers(self, some: slice) -> Carried:
         """Of these layers, as views."""
@@ -110,22 +116,23 @@ def _places(sorted_keys: Tensor, keys: Tensor) -> Tensor:
     return torch.searchsorted(sorted_keys, keys).clamp_(max=sorted_keys.shape[1] - 1)
 
 
-def num_orphans(carried: Carried, num_known: int) -> Tensor:
-    """() int64: most tokens of a layer among the first `num_known` that must be compared again."""
-    return _is_orphan(carried, num_known).sum(dim=1).amax()
-
-
-def _is_orphan(carried: Carried, num_known: int) -> Tensor:
-    rows = slice(num_known)
-    return (carried.neighbours[:, rows] == UNKNOWN) & (carried.keys[:, rows] >= 0)
+def num_orphans(carried: Carried, before: int) -> Tensor:
+    """() int64: most tokens of a layer among the first `before` whose neighbour is gone."""
+    unknown = (carried.neighbours == UNKNOWN) & (carried.keys >= 0)
+    return unknown[:, :before].sum(dim=1).amax()
 
 
 def unit_states(states: Tensor, dtype: torch.dtype) -> Tensor:
     """(l, n, g * d) of (l, g, n, d) states, so that a product is the mean cosine over heads;
-    rounded to `dtype`."""
-    heads = states.shape[1]
-    unit = normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
-    return unit.to(dtype)
+    worked out in fp32, rounded to `dtype`."""
+    layers, heads, count, width = states.shape
+    if dtype == torch.float32:
+        return normalize(states.float(), dim=-1).transpose(1, 2).flatten(2) / heads**0.5
+    norms = torch.linalg.vector_norm(states, dim=-1, keepdim=True, dtype=torch.float32)
+    norms.clamp_(min=1e-12).mul_(heads**0.5)
+    unit = torch.empty(layers, count, heads, width, dtype=dtype, device=states.device)
+    torch.div(states.transpose(1, 2), norms.transpose(1, 2), out=unit)
+    return unit.flatten(2)
 
 
 def products(rows: Tensor, columns: Tensor) -> Tensor:
@@ -139,48 +146,47 @@ def products(rows: Tensor, columns: Tensor) -> Tensor:
 def compare(
     carried: Carried,
     unit: Tensor,
-    num_known: int,
-    orphans: int,
+    among: tuple[int, Tensor],
+    new: slice,
     *,
     has_text: bool,
     most_numbers: int = MOST_NUMBERS,
 ) -> None:
-    """Find the nearest older neighbours of orphans and newcomers; written into `carried`.
+    """Find the nearest older neighbours of some tokens; written into `carried`.
 
     Args:
-        unit: (l, n, w) `unit_states` of the first n tokens, which are all compared.
-        num_known: how many of them came before the newcomers.
-        orphans: at least as many as any layer has among the known ones.
+        unit: (l, n, w) `unit_states`.
+        among: which of the tokens before `new`: (l, before) bool, and at least as many as that says
+            of any layer.
+        new: tokens that follow each other, all compared.
         most_numbers: bound on the products that exist at a time.
     """
-    text = carried.keys[:, : unit.shape[1]] < 0 if has_text else None
-    nearest = carried.likeness[0]
-    for rows in _orphan_rows(carried, num_known, orphans, most_numbers):
+    text = carried.keys < 0 if has_text else None
+    nearest, (count, wanted) = carried.likeness[0], among
+    for rows in _rows(wanted, count, most_numbers):
         own = unit.gather(1, rows[..., None].expand(-1, -1, unit.shape[2]))
-        alike = products(own, unit[:, :num_known])
-        places = torch.arange(num_known, device=unit.device)
+        alike = products(own, unit[:, : new.start])
+        places = torch.arange(new.start, device=unit.device)
         alike.masked_fill_(places >= rows[..., None], -torch.inf)
         found, neighbours = _nearest(carried, alike, text)
         nearest.scatter_(1, rows, found)
         carried.neighbours.scatter_(1, rows, neighbours)
-    block = max(1, most_numbers // max(1, len(unit) * unit.shape[1]))
-    for start in range(num_known, unit.shape[1], block):
-        new = slice(start, min(start + block, unit.shape[1]))
-        alike = products(unit[:, new], unit[:, : new.stop])
+    block = max(1, most_numbers // max(1, len(unit) * new.stop))
+    for start in range(new.start, new.stop, block):
+        part = slice(start, min(start + block, new.stop))
+        alike = products(unit[:, part], unit[:, : part.stop])
         diagonal = alike[:, :, start:]
         diagonal.masked_fill_(torch.ones_like(diagonal[0], dtype=torch.bool).triu(), -torch.inf)
-        nearest[:, new], carried.neighbours[:, new] = _nearest(carried, alike, text)
+        nearest[:, part], carried.neighbours[:, part] = _nearest(carried, alike, text)
 
 
-def _orphan_rows(
-    carried: Carried, num_known: int, orphans: int, most_numbers: int
-) -> tuple[Tensor, ...]:
-    """(l, m) rows that hold all orphans, in parts; others among them are compared for nothing."""
-    if not orphans:
+def _rows(wanted: Tensor, count: int, most_numbers: int) -> tuple[Tensor, ...]:
+    """(l, m) rows with all wanted ones, in parts; others among them are compared for nothing."""
+    if not count:
         return ()
-    count = min(num_known, -(-orphans // ORPHAN_BATCH) * ORPHAN_BATCH)
-    order = _is_orphan(carried, num_known).byte().argsort(dim=1, descending=True, stable=True)
-    return order[:, :count].split(max(1, most_numbers // (len(order) * num_known)), dim=1)
+    count = min(wanted.shape[1], -(-count // ORPHAN_BATCH) * ORPHAN_BATCH)
+    order = wanted.byte().argsort(dim=1, descending=True, stable=True)
+    return order[:, :count].split(max(1, most_numbers // wanted.numel()), dim=1)
 
 
 def _nearest(carried: Carried, alike: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -69,7 +69,7 @@ def test_what_is_carried_is_what_all_pairs_give(streams, confirms, keyframes, da
             ours._found[stack.layers],
             stream_novelty(stack.values[:, :, stack.visual]),
         )
-        known = ~torch.isin(found.frames(), ours._staying)
+        known = ~ours._whole[stack.layers]
         assert (found.neighbours[known] >= NONE).all() and known.any()
         assert torch.equal((1 - found.likeness[0]).clamp(0, 1)[known], everything[known])
         rows = compress_by(ours, memory)

@@ -90,6 +90,8 @@ class ConfirmedNovelty(Policy):
         """Nothing seen."""
         self._sights: list[Sight] = []
         self._carried: dict[range, Carried] = {}
+        self._found: dict[range, Carried] = {}
+        self._whole: dict[range, Tensor] = {}
 
     def state(self) -> PolicyState:
         """Whole frames, and what is known of the tokens that were kept, (l, n) over all layers."""
@@ -126,12 +128,8 @@ class ConfirmedNovelty(Policy):
     def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
         """Whole frames are the same in all layers."""
         tail = frame_tail(memory)
-        self._found = {
-            stack.layers: nearest_older.found_again(
-                self._carried_of(stack), nearest_older.token_keys(stack)
-            )
-            for stack in memory.stacks
-        }
+        self._has_text = memory.has_frame_text
+        self._found = {stack.layers: self._found_again(stack) for stack in memory.stacks}
         self._look(memory, tail)
         self._choose_whole(memory, tail)
         return super().choose(memory, attention)
@@ -139,12 +137,15 @@ class ConfirmedNovelty(Policy):
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Whole frames first, then the best of the past, then the newest frames."""
         newest = self._num_tail * self._length
-        rows = slice(stack.num_prefix, stack.num_tokens - newest)
-        scores = self._scores(stack)[:, : stack.num_visual - newest]
-        is_text = stack.origin.is_text[:, rows]
-        staying = self._staying.to(stack.device)
-        secured = torch.isin(stack.origin.frame[:, rows], staying) & ~is_text
-        past = top_after(pictures_only(scores, is_text), secured, self.config.kv_size - newest)
+        rows, found = slice(stack.num_visual - newest), self._found[stack.layers]
+        staying = torch.isin(stack.origin.frame[:, stack.visual], self._staying.to(stack.device))
+        self._whole[stack.layers] = staying
+        self._compare(stack, found, staying)
+        scores, secured = self._scores(stack, found)[:, rows], staying[:, rows]
+        if self._has_text:
+            is_text = stack.origin.is_text[:, stack.visual][:, rows]
+            scores, secured = pictures_only(scores, is_text), secured & ~is_text
+        past = top_after(scores, secured, self.config.kv_size - newest)
         return torch.cat((past, newest_rows(stack, newest)), dim=1)
 
     def evicting(
@@ -153,9 +154,10 @@ class ConfirmedNovelty(Policy):
         """Remember what is whole, and what is known of what stays."""
         self._sights = self._pending
         self._carried = {
-            stack.layers: self._found.pop(stack.layers).kept(rows, self._staying.to(stack.device))
-            for stack, rows in zip(memory.stacks, kept, strict=True)
+            layers: self._found[layers].kept(rows, self._whole[layers])
+            for layers, rows in zip(self._found, kept, strict=True)
         }
+        self._found, self._whole = {}, {}
 
     def recent_frames(self, tail: FrameTail) -> int:
         """Frames that stay whole for being new."""
@@ -174,7 +176,7 @@ class ConfirmedNovelty(Policy):
         frames = memory.ledger.frames
         new = [(frame.number, frame.seconds) for frame in frames[len(frames) - self._num_new :]]
         self._pending = with_new(known, new, self.options.pace_seconds)
-        self._length, self._has_text = tail.tokens_per_frame, memory.has_frame_text
+        self._length = tail.tokens_per_frame
         alike = [
             a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1], strict=False)
         ]
@@ -188,9 +190,11 @@ class ConfirmedNovelty(Policy):
         numbers = torch.tensor([sight.number for sight in sights]).to(memory.device)
         similarity = frame_similarity(memory, tail, numbers)
         before = memory.num_visual - self._run * self._length
-        orphans = [nearest_older.num_orphans(found, before) for found in self._found.values()]
-        counts = torch.stack([count.to(memory.device) for count in orphans])
-        told = torch.cat((similarity.flatten(), counts)).tolist()
+        orphans = [
+            nearest_older.num_orphans(found, before).view(1).to(memory.device)
+            for found in self._found.values()
+        ]
+        told = torch.cat((similarity.flatten(), *orphans)).tolist()
         size = len(sights)
         rows = [told[start : start + size] for start in range(0, size * size, size)]
         sights = noted_beside(sights, rows, self._run, self._num_tail)
@@ -210,30 +214,29 @@ class ConfirmedNovelty(Policy):
         alike = [place == size - 1 - back for back, place in enumerate(places[::-1])]
         self._num_last = [*alike, False].index(False)
 
-    def _scores(self, stack: LayerStack) -> Tensor:
-        """(l, n) of all visual tokens, of which those of the newest frames are not asked for."""
-        found = self._found[stack.layers]
+    def _compare(self, stack: LayerStack, found: Carried, staying: Tensor) -> None:
+        """What is not known yet, but for the (l, n) bool tokens of frames that stay whole."""
+        run, length = self._run, self._length
+        new = slice(stack.num_visual - run * length, stack.num_visual - self._num_last * length)
         for layers in layer_blocks(len(stack), nearest_older.ROWS_AT_A_TIME * stack.num_visual):
-            self._compare(stack, layers, found.layers(layers))
+            values, part = stack.values[layers, :, stack.visual], found.layers(layers)
+            unit = nearest_older.unit_states(values, stack.values.dtype)
+            nearest_older.beside(part, unit, run, self._num_tail, length, self._num_new)
+            among = self._num_wanted, staying[layers, : new.start]
+            nearest_older.compare(part, unit, among, new, has_text=self._has_text)
+
+    def _scores(self, stack: LayerStack, found: Carried) -> Tensor:
+        """(l, n) novelty less what is not confirmed, but for the same number everywhere."""
         nearest, beside = found.likeness
-        alone = self.options.unconfirmed_weight * (1 - beside).clamp(0, 1)
-        scores = (1 - nearest).clamp(0, 1) - alone
+        scores = torch.sub(self.options.unconfirmed_weight * beside, nearest)
         window = int(self.options.window_share * self.layout.num_layers) - stack.layers.start
         if window > 0:
             scores[:window] = torch.arange(scores.shape[1], device=stack.device, dtype=scores.dtype)
         return scores
 
-    def _compare(self, stack: LayerStack, layers: slice, found: Carried) -> None:
-        """What is not known of these layers yet, written into `found`."""
-        values = stack.values[layers, :, stack.visual]
-        unit = nearest_older.unit_states(values, stack.values.dtype)
-        run, apart, length = self._run, self._num_tail, self._length
-        nearest_older.beside(found, unit, run, apart, length, self._num_new)
-        new = slice(stack.num_visual - run * length, stack.num_visual - self._num_last * length)
-        wanted = (found.neighbours < nearest_older.NONE) & (found.keys >= 0)
-        wanted &= ~torch.isin(found.frames(), self._staying.to(stack.device))
-        among = self._num_wanted, wanted[:, : new.start]
-        nearest_older.compare(found, unit, among, new, has_text=self._has_text)
+    def _found_again(self, stack: LayerStack) -> Carried:
+        keys = nearest_older.token_keys(stack, self._has_text)
+        return nearest_older.found_again(self._carried_of(stack), keys, self._has_text)
 
     def _carried_of(self, stack: LayerStack) -> Carried | None:
         """As it was kept, or the layers of it that were saved on other devices."""

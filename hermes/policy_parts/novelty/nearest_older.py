@@ -24,6 +24,7 @@ from torch.nn.functional import normalize
 from hermes.scores.attention import adds_halves
 from hermes.store.blocks import MOST_NUMBERS
 from hermes.store.layer_stack import LayerStack
+from hermes.store.provenance import NO_PATCH
 
 NONE = -1
 """Nearest neighbour of a token that resembles nothing older."""
@@ -55,15 +56,11 @@ class Carried(NamedTuple):
         """Of all three."""
         return sum(part.nbytes for part in self)
 
-    def frames(self) -> Tensor:
-        """(l, n) numbers; negative for text."""
-        return self.keys // _MOST_PER_FRAME
-
     def kept(self, rows: Tensor, whole: Tensor) -> Carried:
-        """Of these (l, k) tokens alone; those of the frames with these (m,) numbers are `WHOLE`."""
-        keys, neighbours = self.keys.gather(1, rows), self.neighbours.gather(1, rows)
-        neighbours.masked_fill_(torch.isin(keys // _MOST_PER_FRAME, whole), WHOLE)
-        return Carried(keys, neighbours, self.likeness.gather(2, rows.expand(2, -1, -1)))
+        """Of these (l, k) tokens alone; those of `whole` frames, (l, n) bool, are `WHOLE`."""
+        neighbours = self.neighbours.masked_fill(whole, WHOLE).gather(1, rows)
+        likeness = self.likeness.gather(2, rows.expand(2, -1, -1))
+        return Carried(self.keys.gather(1, rows), neighbours, likeness)
 
     def layers(self, some: slice) -> Carried:
         """Of these layers, as views."""
@@ -89,18 +86,19 @@ class Carried(NamedTuple):
             raise ValueError("likeness must be finite, keys must ascend")
 
 
-def token_keys(stack: LayerStack) -> Tensor:
+def token_keys(stack: LayerStack, has_text: bool) -> Tensor:
     """(l, n) keys of the visual tokens."""
     frame, patch = stack.origin.frame[:, stack.visual], stack.origin.patch[:, stack.visual]
-    keys = frame * _MOST_PER_FRAME + patch
-    return keys.masked_fill_(stack.origin.is_text[:, stack.visual], _TEXT_KEY)
+    keys = torch.add(patch, frame, alpha=_MOST_PER_FRAME)
+    return keys.masked_fill_(patch == NO_PATCH, _TEXT_KEY) if has_text else keys
 
 
-def found_again(carried: Carried | None, keys: Tensor) -> Carried:
+def found_again(carried: Carried | None, keys: Tensor, has_text: bool) -> Carried:
     """What is known of the tokens with these (l, n) keys; neighbours that are gone are unknown."""
     if carried is None:
         likeness = torch.full((2, *keys.shape), -1.0, device=keys.device)
-        return Carried(keys, torch.full_like(keys, UNKNOWN), likeness)
+        neighbours = torch.full_like(keys, UNKNOWN)
+        return Carried(keys, _without_text(neighbours, keys, has_text), likeness)
     keys_before, neighbours, likeness = (part.to(keys.device) for part in carried)
     place = _places(keys_before, keys)
     new = keys_before.gather(1, place) != keys
@@ -108,7 +106,13 @@ def found_again(carried: Carried | None, keys: Tensor) -> Carried:
     gone = keys.gather(1, _places(keys, neighbours)) != neighbours
     neighbours.masked_fill_(gone & (neighbours >= 0), UNKNOWN)
     likeness = likeness.gather(2, place.expand(2, -1, -1))
-    return Carried(keys, neighbours, likeness.masked_fill_(new, -1))
+    likeness.masked_fill_(new, -1)
+    return Carried(keys, _without_text(neighbours, keys, has_text), likeness)
+
+
+def _without_text(neighbours: Tensor, keys: Tensor, has_text: bool) -> Tensor:
+    """Text is compared with nothing."""
+    return neighbours.masked_fill_(keys < 0, NONE) if has_text else neighbours
 
 
 def _places(sorted_keys: Tensor, keys: Tensor) -> Tensor:
@@ -118,8 +122,7 @@ def _places(sorted_keys: Tensor, keys: Tensor) -> Tensor:
 
 def num_orphans(carried: Carried, before: int) -> Tensor:
     """() int64: most tokens of a layer among the first `before` whose neighbour is gone."""
-    unknown = (carried.neighbours == UNKNOWN) & (carried.keys >= 0)
-    return unknown[:, :before].sum(dim=1).amax()
+    return (carried.neighbours[:, :before] == UNKNOWN).sum(dim=1).amax()
 
 
 def unit_states(states: Tensor, dtype: torch.dtype) -> Tensor:
@@ -156,14 +159,14 @@ def compare(
 
     Args:
         unit: (l, n, w) `unit_states`.
-        among: which of the tokens before `new`: (l, before) bool, and at least as many as that says
-            of any layer.
+        among: at least as many tokens as are wanted in any layer before `new`, and (l, before) bool
+            which of them are not.
         new: tokens that follow each other, all compared.
         most_numbers: bound on the products that exist at a time.
     """
     text = carried.keys < 0 if has_text else None
-    nearest, (count, wanted) = carried.likeness[0], among
-    for rows in _rows(wanted, count, most_numbers):
+    nearest = carried.likeness[0]
+    for rows in _rows(carried, *among, most_numbers):
         own = unit.gather(1, rows[..., None].expand(-1, -1, unit.shape[2]))
         alike = products(own, unit[:, : new.start])
         places = torch.arange(new.start, device=unit.device)
@@ -180,13 +183,15 @@ def compare(
         nearest[:, part], carried.neighbours[:, part] = _nearest(carried, alike, text)
 
 
-def _rows(wanted: Tensor, count: int, most_numbers: int) -> tuple[Tensor, ...]:
-    """(l, m) rows with all wanted ones, in parts; others among them are compared for nothing."""
+def _rows(carried: Carried, count: int, needless: Tensor, most_numbers: int) -> tuple[Tensor, ...]:
+    """(l, m) rows with all that are wanted, in parts; others in them are compared for nothing."""
     if not count:
         return ()
-    count = min(wanted.shape[1], -(-count // ORPHAN_BATCH) * ORPHAN_BATCH)
-    order = wanted.byte().argsort(dim=1, descending=True, stable=True)
-    return order[:, :count].split(max(1, most_numbers // wanted.numel()), dim=1)
+    before = needless.shape[1]
+    known = needless | (carried.neighbours[:, :before] >= NONE)
+    count = min(before, -(-count // ORPHAN_BATCH) * ORPHAN_BATCH)
+    order = known.argsort(dim=1, stable=True)
+    return order[:, :count].split(max(1, most_numbers // known.numel()), dim=1)
 
 
 def _nearest(carried: Carried, alike: Tensor, text: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -196,7 +201,7 @@ def _nearest(carried: Carried, alike: Tensor, text: Tensor | None) -> tuple[Tens
         alike.masked_fill_(text[:, None, :columns], -torch.inf)
     found, places = alike.max(dim=2)
     neighbours = carried.keys.gather(1, places).masked_fill_(found <= 0, NONE)
-    return found.clamp_(min=0), neighbours
+    return found.clamp_(0, 1), neighbours
 
 
 def beside(carried: Carried, unit: Tensor, frames: int, apart: int, length: int, new: int) -> None:
@@ -219,4 +224,4 @@ def beside(carried: Carried, unit: Tensor, frames: int, apart: int, length: int,
     alike = alike.unflatten(0, (-1, pairs))
     noted = carried.likeness[1, :, first:].unflatten(1, (frames, length))
     for part, found in ((early, alike.amax(dim=3)), (late, alike.amax(dim=2))):
-        noted[:, part] = torch.maximum(noted[:, part], found)
+        torch.maximum(noted[:, part], found, out=noted[:, part])

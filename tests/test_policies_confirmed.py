@@ -19,7 +19,7 @@ from policy_memory import (
 )
 
 from hermes.policy_parts.novelty.all_pairs import stream_novelty
-from hermes.policy_parts.novelty.nearest_older import NONE
+from hermes.policy_parts.novelty.nearest_older import NONE, WHOLE
 
 LENGTH, KV_SIZE = 4, 24
 PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0}
@@ -154,3 +154,40 @@ def test_layers_of_the_window_keep_the_newest():
     policy = policy_of("confirmed_novelty", KV_SIZE, window_share=0.5, keyframe_share=0.0)
     frames = _watch(policy, _scenes()).provenance.frame[:, PREFIX : PREFIX + KV_SIZE]
     assert (frames[:2] >= 14).all() and (frames[2:, 0] == 0).all()
+
+
+def test_a_state_that_cannot_be_is_refused():
+    """And nothing is taken over from it."""
+    policy = policy_of("confirmed_novelty", KV_SIZE)
+    memory = _watch(policy, _scenes())
+    state = policy.state()
+    again = policy_of("confirmed_novelty", KV_SIZE)
+    again.load_state(state, memory)
+    assert str(again.state()) == str(state)
+    sights, keys, likeness = state["sights"], state["keys"], state["likeness"]
+    wrong = [
+        {"sights": [[99, *sights[0][1:]], *sights[1:]]},
+        {"sights": [[sights[0][0], "soon", True, 0.0], *sights[1:]]},
+        {"sights": []},
+        {"keys": keys.flip(1)},
+        {"keys": keys.int()},
+        {"neighbours": state["neighbours"][:, :-1]},
+        {"likeness": likeness[:, :-1]},
+        {"likeness": likeness * torch.nan},
+        {"mood": keys},
+    ]
+    for change in wrong:
+        fresh = policy_of("confirmed_novelty", KV_SIZE)
+        with pytest.raises(ValueError):
+            fresh.load_state(state | change, memory)
+        assert fresh.state() == {"sights": []}
+
+
+def test_the_last_of_each_scene_stays_whole_and_whole_frames_are_not_compared():
+    policy = policy_of("confirmed_novelty", 44, recent_share=0.1, keyframe_share=0.3)
+    memory = _watch(policy, _scenes())
+    assert [sight.number for sight in policy._sights] == [4, 9, 14, 19]
+    (carried,) = policy._carried.values()
+    frames = memory.provenance.frame[:, PREFIX : memory.num_tokens]
+    whole = torch.isin(frames, torch.tensor([4, 9, 14, 19]))
+    assert torch.equal(carried.neighbours == WHOLE, whole)

@@ -82,7 +82,7 @@ def run(folder: Path, settings: Sequence[Setting], model: str, num_streams: int 
         with (folder / ANSWERS).open("a", encoding="utf-8") as file:
             for setting, right in found.items():
                 line = {**setting._asdict(), "video": video.index, "right": right}
-                file.write(json.dumps(line) + "\n")
+                file.write("\n" + json.dumps(line))  # also after a line that was cut off
 
 
 def _watch(encoder: Any, lanes: Mapping[Setting, Lane], video: Video) -> dict[Setting, list[bool]]:

@@ -42,7 +42,8 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
 from hermes.policy_parts.guidance import TEXTS, Guidance
-from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.keyframes import choose_keyframes, frame_similarity
 from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
@@ -129,23 +130,30 @@ class TwoSpeed(Policy):
         share = int(self.options.recent_share * self.config.kv_size)
         return max(1, share // tail.tokens_with_text)
 
+    def most_keyframes(self, tail: FrameTail) -> int:
+        """Frames of the past that may stay whole."""
+        past = self.config.kv_size - self.recent_frames(tail) * tail.tokens_with_text
+        return int(self.options.keyframe_share * past) // tail.tokens_with_text
+
     def aged(self, tail: FrameTail) -> list[int]:
         """Frames that leave the recent part now, still whole in every layer."""
         tail.whole_since(self._last_aged)
         border = tail.numbers[: -self.recent_frames(tail)]
         return [number for number in border if number > self._last_aged]
 
+    def novelty(self, stack: LayerStack, rows: slice) -> Tensor:
+        """(l, n) how new the tokens in these slots of the past are; the larger, the rather kept."""
+        return stream_novelty(stack.values[:, :, rows])
+
     def _choose_keyframes(self, memory: StreamMemory, tail: FrameTail) -> list[int]:
-        length, options = tail.tokens_with_text, self.options
-        past = self.config.kv_size - self.recent_frames(tail) * length
-        limit = int(options.keyframe_share * past) // length
+        limit, options = self.most_keyframes(tail), self.options
         candidates = tail.whole_among(self._keyframes) + self.aged(tail)
         self._chosen = torch.empty(0, dtype=torch.int64, device=memory.device)
         if not limit or not candidates:
             return []
         candidates.append(tail.numbers[-self.recent_frames(tail)])
         numbers = torch.tensor(candidates).to(memory.device)
-        similarity = frame_similarity(memory, tail, numbers)
+        similarity = frame_similarity(memory, tail, numbers).tolist()
         chosen = choose_keyframes(candidates, similarity, limit, options.keyframe_frames)
         if chosen:  # picked where they are
             self._chosen = torch.stack([numbers[candidates.index(number)] for number in chosen])
@@ -155,7 +163,7 @@ class TwoSpeed(Policy):
         """(l, k) ascending indices of what stays of the first `num_past` visual tokens."""
         options = self.options
         rows = slice(stack.num_prefix, stack.num_prefix + num_past)
-        scores = stream_novelty(stack.values[:, :, rows])
+        scores = self.novelty(stack, rows)
         is_text = stack.origin.is_text[:, rows]
         if attended is not None:
             weight = options.attention_weight

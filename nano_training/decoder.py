@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from nano_training.contents import NOTHING
+from nano_training.sight.contents import NOTHING
 
 IGNORE = -100
 HINT_LAYERS = 6  # so many layers must do to know the answer; the rest find its letter

@@ -8,13 +8,13 @@ import torch
 from tqdm import tqdm
 
 from nano_training import checkpoint
-from nano_training.batches import Order, batches
-from nano_training.contents import NOTHING
 from nano_training.decoder import Batch, hidden_states, losses
 from nano_training.evaluation import evaluate, look, report
 from nano_training.files import TrainingError, load_whole, save_whole
-from nano_training.packs import PackMaker
-from nano_training.syllabus import syllabus_at
+from nano_training.packing.batches import Order, batches
+from nano_training.packing.packs import PackMaker
+from nano_training.packing.syllabus import syllabus_at
+from nano_training.sight.contents import NOTHING
 from video_qa.nanostream.degrees import DEGREES
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)

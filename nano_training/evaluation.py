@@ -2,9 +2,9 @@
 
 import torch
 
-from nano_training.bank import draw_tokens
 from nano_training.decoder import IGNORE, hidden_states
-from nano_training.packs import TASK_NAMES, PackMaker
+from nano_training.packing.packs import TASK_NAMES, PackMaker
+from nano_training.sight.bank import draw_tokens
 
 EVALUATION_SEED = 1 << 40  # far from every training seed
 

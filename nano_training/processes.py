@@ -3,7 +3,7 @@
 import multiprocessing
 from multiprocessing.context import BaseContext
 
-PRELOADED = ["nano_training.charts", "nano_training.batches"]
+PRELOADED = ["nano_training.sight.charts", "nano_training.packing.batches"]
 
 
 def context() -> BaseContext:

@@ -14,9 +14,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from nano_training import bank, checkpoint, eyes
+from nano_training import checkpoint
 from nano_training.decoder_run import DecoderRun
 from nano_training.files import TrainingError, load_whole, save_whole
+from nano_training.sight import bank, eyes
 from nano_training.tokenizer import train_tokenizer
 
 

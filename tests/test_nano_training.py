@@ -11,13 +11,17 @@ from inference import load_model
 from inference.answers import prompts
 from inference.answers.multiple_choice import format_mcqa_prompt
 from inference.vision.frames import pixels
-from nano_training import checkpoint, decoder_run, eyes, texts
-from nano_training.decoder import HINT_LAYERS, IGNORE, gather_tokens, hidden_states, losses
-from nano_training.lookup import looked_up
-from nano_training.packs import TASK_NAMES, PackMaker
-from nano_training.syllabus import SYLLABI, syllabus_at
+from nano_training import checkpoint, decoder_run, texts
+from nano_training.decoder import HINT_LAYERS, IGNORE, hidden_states, losses
+from nano_training.packing import batches, packs
+from nano_training.packing.lookup import looked_up
+from nano_training.packing.packs import TASK_NAMES, PackMaker
+from nano_training.packing.syllabus import SYLLABI, syllabus_at
+from nano_training.sight import charts, contents, eyes
+from nano_training.sight.bank import draw_tokens
 from nano_training.tokenizer import train_tokenizer
 from scripts import train_nano
+from video_qa.nanostream.degrees import DEGREES
 from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import TASKS
 from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, NEVER, PLACES, SHAPES, YES_NO
@@ -68,12 +72,16 @@ def test_the_longest_question_fits_the_positions(tokenizer):
     assert stream + batch.offset.max() < checkpoint.MAX_POSITIONS
 
 
+def _bank(variants):
+    size = (len(DEGREES), 4, contents.NUM_CONTENTS, variants, checkpoint.TEXT_WIDTH)
+    return torch.randn(size) * 0.26
+
+
 @torch.no_grad()
 def test_a_pack_equals_its_questions_asked_one_by_one(model, tokenizer):
     """The oracle is transformers' own forward on `[prefix, frames so far, question]`."""
     batch = PackMaker(tokenizer, room=120).make_batch(5, 12, 2)
-    bank = torch.randn(4, eyes.NOTHING + 1, 3, checkpoint.TEXT_WIDTH) * 0.26
-    visual = gather_tokens(bank, batch.contents, torch.Generator().manual_seed(0))
+    visual = draw_tokens(_bank(3), batch.degree, batch.contents, torch.Generator().manual_seed(0))
     language_model = model.model.language_model
     packed, early = hidden_states(language_model, visual, batch)
     embed, checked = language_model.embed_tokens, 0
@@ -94,6 +102,53 @@ def test_a_pack_equals_its_questions_asked_one_by_one(model, tokenizer):
             assert torch.allclose(early[row][mine], wanted, atol=2e-4)
             checked += 1
     assert checked > 6
+
+
+def test_every_degree_and_rate_sees_its_own_frames(tokenizer):
+    """What a pack shows is what the stream holds at the seconds of its frames."""
+    for degree in DEGREES:
+        for rate in (0.5, 1.0, 2.0):
+            maker = PackMaker(tokenizer)
+            maker.degree_shares, maker.rate_shares = {degree: 1.0}, {rate: 1.0}
+            number, shown, pack = maker.make_pack(random.Random(7), 12)
+            rng = random.Random(7)
+            packs.draw_from({degree: 1.0}, rng), packs.draw_from({rate: 1.0}, rng)
+            world = make_world(rng.getrandbits(48), round(12 / rate), degree)
+            assert number == degree
+            for frame, found in enumerate(shown):
+                wanted = contents.contents_at(world, round(frame / rate * 2))
+                assert found == wanted
+                at_rest = (frame / rate).is_integer() and not world.unseen(int(frame / rate))
+                if at_rest and not world.marks:
+                    assert found == contents.contents(world.states[int(frame / rate)])
+            told = [v for v, t in zip(pack.visible, pack.targets, strict=True) if t != IGNORE]
+            assert {(v - len(maker.prefix)) % 4 for v in told} == {0}
+            assert max(told) <= len(maker.prefix) + 4 * 12
+
+
+def test_batches_made_ahead_are_those_made_when_asked_for(tokenizer):
+    def order_of(number):
+        return batches.Order(100 + number, 12, 2, number / 3)
+
+    with batches.batches(PackMaker(tokenizer), 0, 0, 1, order_of) as here:
+        alone = [here() for _ in range(3)]
+    with batches.batches(PackMaker(tokenizer), 0, 1, 1, order_of) as there:
+        ahead = [there() for _ in range(3)]
+    for one, other in zip(alone, ahead, strict=True):
+        for name, column in vars(one).items():
+            assert torch.equal(column, vars(other)[name]), name
+
+
+def test_a_chart_tells_the_look_of_every_thing():
+    chart = charts.make_chart(3, "rich")
+    thing = chart.contents < contents.NOTHING
+    assert torch.equal(chart.patterns != charts.UNTOLD, thing)
+    assert torch.equal(chart.accents != charts.UNTOLD, thing)
+    plain = thing & (chart.patterns == 0)
+    assert torch.equal(plain, thing & (chart.accents == charts.NO_ACCENT)) and plain.any()
+    two_coloured = thing & ~plain
+    assert (chart.accents != chart.contents % 8)[two_coloured].all() and two_coloured.any()
+    assert (charts.make_chart(3, "busy").contents > contents.NOTHING).any()
 
 
 def test_a_batch_is_a_function_of_its_seed(tokenizer):
@@ -172,7 +227,7 @@ def test_what_is_looked_up_answers_the_question():
 def test_text_only_packs_have_neither_hints_nor_sets(model, tokenizer):
     batch = PackMaker(tokenizer).make_batch(2, 0, 2)
     hidden = torch.zeros(*batch.hints.shape, checkpoint.TEXT_WIDTH)
-    head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING)
+    head = torch.nn.Linear(checkpoint.TEXT_WIDTH, contents.NOTHING)
     parts = losses(model, head, hidden, hidden, batch)
     assert parts.hints == 0 and parts.sets == 0 and parts.words > 0
 
@@ -211,9 +266,12 @@ def test_contents_and_mosaic_keep_quadrants_with_their_labels():
     pixels = torch.arange(6 * 4).view(6, 1, 4).expand(6, 3, 4).reshape(6, 3, 2, 1, 2, 1).float()
     pixels = pixels.expand(6, 3, 2, 28, 2, 28).reshape(6, 3, 56, 56)
     labels = torch.arange(24).view(6, 4)
-    mixed, kinds = eyes._mosaic(pixels, labels, torch.Generator().manual_seed(1))
-    corners = mixed[:, 0, ::28, ::28].reshape(6, 4)
-    assert torch.equal(corners.long(), kinds) and not torch.equal(kinds, labels)
+    chart = charts.Chart(pixels, labels, labels + 100, labels + 200)
+    mixed = eyes._mosaic(chart, torch.Generator().manual_seed(1))
+    corners = mixed.pixels[:, 0, ::28, ::28].reshape(6, 4).long()
+    assert torch.equal(corners, mixed.contents) and not torch.equal(mixed.contents, labels)
+    assert torch.equal(mixed.patterns, corners + 100)
+    assert torch.equal(mixed.accents, corners + 200)
 
 
 @torch.no_grad()
@@ -226,7 +284,7 @@ def test_the_engine_loads_it_and_sees_the_same_tokens(tmp_path, tokenizer, model
     frames = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), np.uint8)
     side = (checkpoint.IMAGE_SIZE, checkpoint.IMAGE_SIZE)
     theirs = pixels(torch.from_numpy(frames), side, processor.pixels, torch.device("cpu"))
-    assert torch.equal(theirs, eyes.to_pixels(frames)) and processor.pixels.size == side
+    assert torch.equal(theirs, charts.to_pixels(frames)) and processor.pixels.size == side
     engine.clear_cache()
     engine.encode_init_prompt()
     engine.encode_video_chunk(frames)
@@ -244,7 +302,7 @@ def trainer(tmp_path, monkeypatch):
     monkeypatch.setattr(decoder_run.checkpoint, "TRAINED_FRAMES", 12)
 
     def fake_eyes(model, args):
-        return torch.randn(4, eyes.NOTHING + 1, 2, checkpoint.TEXT_WIDTH) * 0.26
+        return _bank(2)
 
     monkeypatch.setattr(train_nano, "get_eyes", fake_eyes)
     common = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "out"), "--threads", "1"]

@@ -29,6 +29,7 @@ class Degree:
         clutter_share: of the empty places that are littered for a scene.
         num_regular: shapes that come back all the time.
         counts: relative frequency of one, two and three things in a new scene.
+        eventful_share: of the scenes that are long enough for something to change.
         calm_seconds, eventful_seconds: inclusive range of a scene's length.
     """
 
@@ -47,6 +48,7 @@ class Degree:
     clutter_share: float = 0.0
     num_regular: int = 4
     counts: tuple[float, float, float] = (0.5, 0.25, 0.25)
+    eventful_share: float = 0.6
     calm_seconds: tuple[int, int] = (4, 8)
     eventful_seconds: tuple[int, int] = (6, 10)
 
@@ -77,9 +79,10 @@ DEGREES = {
     "rich": Degree(
         rich_looks=True,
         num_regular=6,
-        counts=(0.3, 0.3, 0.4),
-        calm_seconds=(4, 6),
-        eventful_seconds=(6, 8),
+        counts=(0.25, 0.25, 0.5),
+        eventful_share=0.4,
+        calm_seconds=(4, 4),
+        eventful_seconds=(6, 6),
     ),
 }
 """Name -> settings, from easy to hard to hold."""

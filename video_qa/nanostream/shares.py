@@ -12,15 +12,15 @@ COUNT_SHARES: dict[str, dict[str, float]] = {
     "clean": {"1": 0.43, "2": 0.67},
     "noisy": {"1": 0.43, "2": 0.67},
     "busy": {"1": 0.48, "2": 0.77},
-    "rich": {"1": 0.98, "2": 0.9, "3": 0.85},
+    "rich": {"1": 0.98, "2": 0.92, "3": 0.57},
 }
 """Degree -> number of things visible -> share."""
 _CLEAN_CHANGES = {(1, "colour"): 0.66, (1, "place"): 0.31, (2, "number"): 0.19}
 _CLEAN_CHANGES |= {(2, "place"): 0.85, (3, "colour"): 0.89, (3, "place"): 0.80}
 _BUSY_CHANGES = {(1, "colour"): 0.7, (1, "place"): 0.31, (2, "number"): 0.19, (2, "place"): 0.79}
 _BUSY_CHANGES |= {(3, "colour"): 0.91, (3, "number"): 0.93, (3, "place"): 0.81}
-_RICH_CHANGES = {(1, "number"): 0.87, (1, "place"): 0.5, (2, "number"): 0.24, (2, "place"): 0.81}
-_RICH_CHANGES |= {(3, "colour"): 0.64, (3, "place"): 0.56}
+_RICH_CHANGES = {(1, "colour"): 0.97, (1, "number"): 0.89, (1, "place"): 0.55}
+_RICH_CHANGES |= {(2, "number"): 0.19, (2, "place"): 0.85, (3, "colour"): 0.42, (3, "place"): 0.38}
 CHANGE_SHARES: dict[str, dict[tuple[int, str], float]] = {
     "clean": _CLEAN_CHANGES,
     "noisy": _CLEAN_CHANGES,

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 
 from nano_training.decoder import Batch
-from nano_training.packs import PackMaker
+from nano_training.packing.packs import PackMaker
+from nano_training.packing.syllabus import syllabus_at
 from nano_training.processes import context
-from nano_training.syllabus import syllabus_at
 from nano_training.tokenizer import train_tokenizer
 
 AHEAD_PER_PROCESS = 3

@@ -5,11 +5,11 @@ Shapes: degrees in the order of `DEGREES`, 4 quadrants, `NUM_CONTENTS`, variants
 
 import torch
 
-from nano_training.charts import make_charts
 from nano_training.checkpoint import TOKENS_PER_FRAME
-from nano_training.contents import NOTHING, NUM_CONTENTS
-from nano_training.eyes import see
 from nano_training.files import TrainingError
+from nano_training.sight.charts import make_charts
+from nano_training.sight.contents import NOTHING, NUM_CONTENTS
+from nano_training.sight.eyes import see
 from video_qa.nanostream.degrees import DEGREES
 
 

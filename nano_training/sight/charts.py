@@ -13,8 +13,8 @@ from tqdm import tqdm
 from inference.vision.frames import PixelConfig
 from inference.vision.frames import pixels as engine_pixels
 from nano_training.checkpoint import IMAGE_SIZE
-from nano_training.contents import NOTHING, contents_at
 from nano_training.processes import context
+from nano_training.sight.contents import NOTHING, contents_at
 from video_qa.nanostream.degrees import DEGREES, degree_named
 from video_qa.nanostream.marks import CLUTTER, FLASH, ODD, Mark
 from video_qa.nanostream.picture.look import PATTERNS

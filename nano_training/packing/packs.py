@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import torch
 
 from nano_training import texts
-from nano_training.contents import contents_at
 from nano_training.decoder import IGNORE, Batch
-from nano_training.lookup import indicator, looked_up, pairs_of
-from nano_training.pack import Pack
-from nano_training.syllabus import syllabus_at
+from nano_training.packing.lookup import indicator, looked_up, pairs_of
+from nano_training.packing.pack import Pack
+from nano_training.packing.syllabus import syllabus_at
+from nano_training.sight.contents import contents_at
 from video_qa.nanostream.degrees import CLEAN, DEGREES
 from video_qa.nanostream.facts import Facts, follow
 from video_qa.nanostream.questions import EDITIONS, NEWEST_EDITION, Draft

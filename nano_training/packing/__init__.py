@@ -1,0 +1,1 @@
+"""What the miniature is asked: questions about symbolic streams, packed into batches."""

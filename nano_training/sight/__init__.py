@@ -1,0 +1,1 @@
+"""What the miniature sees: contents of quadrants, coded charts of them, eyes, a bank of tokens."""

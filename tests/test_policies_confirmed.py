@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,9 +22,10 @@ from policy_memory import (
 
 from hermes.policy_parts.novelty.all_pairs import stream_novelty
 from hermes.policy_parts.novelty.nearest_older import NONE, WHOLE
+from hermes.policy_parts.novelty.whole_choice import faded
 
 LENGTH, KV_SIZE = 4, 24
-PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0}
+PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0, "fading_scenes": 1e18}
 THINGS = (
     torch.eye(WIDTH)[:5].repeat(3, 1) * torch.tensor([1.0, -1, 3]).repeat_interleave(5)[:, None]
 )
@@ -53,7 +56,7 @@ def test_what_is_carried_is_what_all_pairs_give(streams, confirms, keyframes, da
     weights = {} if confirms else PLAIN
     shares = {"recent_share": 0.3, "keyframe_share": keyframes}
     ours = policy_of("confirmed_novelty", KV_SIZE, **shares, **weights)
-    plain = policy_of("two_speed", KV_SIZE, **shares)
+    plain = policy_of("two_speed", KV_SIZE, **shares, keyframe_frames=10**18)
     memory, twin = empty_memory(), empty_memory()
     first = 0
     for frames, things in streams:
@@ -191,3 +194,21 @@ def test_the_last_of_each_scene_stays_whole_and_whole_frames_are_not_compared():
     frames = memory.provenance.frame[:, PREFIX : memory.num_tokens]
     whole = torch.isin(frames, torch.tensor([4, 9, 14, 19]))
     assert torch.equal(carried.neighbours == WHOLE, whole)
+
+
+@pytest.mark.parametrize("lull", [3, 25])
+def test_the_scene_before_and_what_changed_in_this_one_stay_whole_however_long_it_lasts(lull):
+    """Two cuts, after frames 4 and 9, and a small change after 12; all frames differ a little."""
+    values = _scenes(5, 3)[:, [*range(13), *[12] * lull]].clone()
+    values[:, 13:] += 1.0 * random_states(1, LENGTH, seed=3)[1]
+    values += 0.02 * random_states(values.shape[1], LENGTH, seed=4)[1]
+    shares = {"recent_share": 0.1, "keyframe_share": 0.2}
+    policy = policy_of("confirmed_novelty", 44, fading_scenes=0.5, **shares)
+    _watch(policy, values, per_chunk=7)
+    assert [sight.number for sight in policy._sights] == [9, 12, 12 + lull]
+
+
+def test_a_change_counts_less_by_the_scenes_that_began_after_it():
+    """A scene begins with 0.5 and more here; what begins with the change itself is not after it."""
+    found = faded([0.3, 1.0, 0.3, 0.6, 0.4, 0.1], fading_scenes=1 / math.log(2))
+    assert found == pytest.approx([0.3 / 4, 1.0 / 2, 0.3 / 2, 0.6, 0.4, 0.1])

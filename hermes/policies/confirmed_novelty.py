@@ -5,16 +5,17 @@ A policy of this project, `two_speed` without its weak sides (docs/log.md):
 1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames
    that come faster than `pace_seconds` only one in so many seconds.
 2. Changes: of the frames before them those stay whole after which the picture changed
-   (`keyframe_share` of the rest), the older the less likely.
+   (`keyframe_share` of the rest), a change the less likely the more scenes began after it: first
+   what changed in this scene, then the last of the scene before, however long either lasts.
 3. Past: per layer the tokens that repeat no older one and were not alone. A token's score is how
    little it resembles any older token, less how little it resembles the nearest token of a
    neighbouring frame: what flashes up in one frame is new, but nothing beside it in time says that
    it was there. Of frames that are to stay for what changed after them the same is asked.
 
-Neighbours, paces and ages are seconds of the stream, budgets are shares: neither the rate of
-sampling nor the tokens of a frame are in any constant. At each compression newcomers are compared
-with what is older, and of what was kept only tokens whose nearest one is gone (`nearest_older`):
-the result is that of comparing all with all.
+Neighbours and paces are seconds of the stream, ages are scenes, budgets are shares: neither the
+rate of sampling nor the tokens of a frame are in any constant. At each compression newcomers are
+compared with what is older, and of what was kept only tokens whose nearest one is gone
+(`nearest_older`): the result is that of comparing all with all.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class ConfirmedNoveltyOptions:
     """Least time between two of them, but for the very newest; 0 for every frame."""
     keyframe_share: float = 0.4
     """Share of the rest for whole frames after which the picture changed."""
-    fading_seconds: float = 16.0
-    """Time after which a change counts 1 / e of a new one."""
+    fading_scenes: float = 0.7
+    """Scenes after which a change counts 1 / e of a new one."""
     neighbour_seconds: float = 1.0
     """From a frame to those before and after it that have to confirm it; at least one frame."""
     unconfirmed_weight: float = 1.0
@@ -77,7 +78,7 @@ class ConfirmedNoveltyOptions:
             check_share(name, getattr(self, name), high=float("inf"))
         for name in ("pace_seconds", "neighbour_seconds"):
             check_share(name, getattr(self, name), high=float("inf"))
-        check_positive("fading_seconds", self.fading_seconds)
+        check_positive("fading_scenes", self.fading_scenes)
 
 
 class ConfirmedNovelty(Policy):
@@ -203,7 +204,7 @@ class ConfirmedNovelty(Policy):
             rows,
             steady(sights, self.recent_frames(tail), self._num_tail),
             self.most_keyframes(tail),
-            options.fading_seconds,
+            options.fading_scenes,
             options.unconfirmed_frame_weight,
         )
         older = {sight.number for sight in self._sights} - {s.number for s in sights[-self._run :]}

@@ -122,7 +122,9 @@ def _scene_spans(rng: random.Random, num_seconds: int, degree: Degree) -> list[t
 
 def _steady(rng: random.Random, degree: Degree) -> Iterator[int]:
     while True:
-        span = degree.eventful_seconds if rng.random() < degree.eventful_share else degree.calm_seconds
+        span = (
+            degree.eventful_seconds if rng.random() < degree.eventful_share else degree.calm_seconds
+        )
         yield rng.randint(*span)
 
 

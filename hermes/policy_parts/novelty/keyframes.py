@@ -6,7 +6,7 @@ Shapes: m candidate frames, n places, t tokens per frame, d head width.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,36 +41,25 @@ def choose_keyframes(
     numbers: Sequence[int],
     similarity: Sequence[Sequence[float]],
     limit: int,
-    fading: float,
-    *,
-    times: Sequence[float] | None = None,
-    penalties: Sequence[float] | None = None,
-    fixed: Collection[int] = (),
+    fading_frames: float,
 ) -> list[int]:
     """Thin frames to `limit`: always drop the one after which the picture changes least.
 
-    A change fades with its age by 1 / e per `fading` frames, or seconds where `times` are given.
-    What stays is the last sight of a scene, closest in time to what came after it.
+    A change fades with its age by 1 / e per `fading_frames`. What stays is the last sight of a
+    scene, closest in time to what came after it.
 
     Args:
         numbers: m - 1 ascending frame numbers and then that of the frame after them, which is only
             compared with.
         similarity: (m, m), see `frame_similarity`.
-        times: of the m frames, in seconds.
-        penalties: of each of the m frames; taken from the change after it.
-        fixed: places among the m frames that stay whatever changes after them, and count.
     """
     kept = list(range(len(numbers)))
-    when = numbers if times is None else times
 
     def change(place: int) -> float:
         here, after = kept[place], kept[place + 1]
-        changed = 1 - similarity[here][after] - (penalties[here] if penalties else 0)
-        return max(0.0, changed) * math.exp((when[here] - when[-1]) / fading)
+        age = numbers[-1] - numbers[here]
+        return max(0.0, 1 - similarity[here][after]) * math.exp(-age / fading_frames)
 
     while len(kept) > limit + 1:
-        free = [place for place in range(len(kept) - 1) if kept[place] not in fixed]
-        if not free:
-            break
-        del kept[min(free, key=change)]
+        del kept[min(range(len(kept) - 1), key=change)]
     return [numbers[index] for index in kept[:-1]]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
-
-from hermes.policy_parts.novelty.keyframes import choose_keyframes
 
 _EARLY = 0.25
 """Part of the time between two frames by which one may come early and still keep the pace."""
+_BOUNDARY = 0.5
+"""Part of the largest change that makes a change the beginning of a scene."""
 
 
 class Sight(NamedTuple):
@@ -71,22 +72,39 @@ def choose_whole(
     similarity: Sequence[Sequence[float]],
     stays: Sequence[int],
     num_changes: int,
-    fading_seconds: float,
+    fading_scenes: float,
     unconfirmed_weight: float,
 ) -> list[int]:
     """Places of the frames that stay whole, ascending: those in `stays`, the newest among them,
-    and `num_changes` others after which the picture changed.
+    and `num_changes` others after which the picture changed: again and again the one goes whose
+    change counts least.
 
     What a frame changed counts less by how little it resembles its neighbours, times
-    `unconfirmed_weight`: a flash differs from what follows, but also from what went before.
+    `unconfirmed_weight`: a flash differs from what follows, but also from what went before. And it
+    counts 1 / e per `fading_scenes` that began since (`faded`).
     """
-    others = choose_keyframes(
-        range(len(sights)),
-        similarity,
-        num_changes + len(stays) - 1,
-        fading_seconds,
-        times=[sight.seconds for sight in sights],
-        penalties=[unconfirmed_weight * (1 - sight.beside) for sight in sights],
-        fixed=frozenset(stays),
-    )
-    return [*others, len(sights) - 1]
+    kept, fixed = list(range(len(sights))), frozenset(stays)
+
+    def changed(here: int, after: int) -> float:
+        unconfirmed = unconfirmed_weight * (1 - sights[here].beside)
+        return max(0.0, 1 - similarity[here][after] - unconfirmed)
+
+    while len(kept) > num_changes + len(stays):
+        counts = faded([changed(*pair) for pair in pairwise(kept)], fading_scenes)
+        del kept[
+            min((i for i in range(len(counts)) if kept[i] not in fixed), key=counts.__getitem__)
+        ]
+    return kept
+
+
+def faded(changes: Sequence[float], fading_scenes: float) -> list[float]:
+    """What changes in time order count, each by the scenes that began after it.
+
+    A scene begins with a change of at least `_BOUNDARY` of the largest of these changes: so a lull
+    ages nothing, and what counts as a cut is told from the stream, not from a model's scale.
+    """
+    scenes, counts, least = 0, [], _BOUNDARY * max(changes)
+    for change in reversed(changes):
+        counts.append(change * math.exp(-scenes / fading_scenes))
+        scenes += change >= least
+    return counts[::-1]

@@ -57,6 +57,8 @@ def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> int:
     code = 0
     if not arguments.only_report:
         write_streams(plan.worlds(), arguments.data, arguments.jobs)
+        if arguments.only_streams:
+            return 0
         _measure(plan, comparisons, arguments)
         code = run_all(comparisons, arguments.data, arguments.out, arguments.jobs)
         if code == STOPPED:

@@ -78,7 +78,7 @@ def _every(text: str, rows: pd.DataFrame, least: float, strict: bool = False) ->
     """Whether all rows have a `value` of at least (if strict: above) that."""
     worst = rows.iloc[int(rows["value"].argmin())]
     held = rows["value"] > least if strict else rows["value"] >= least
-    shown = f"{worst['value']:+.1f} against {worst['other']}" if "other" in rows else ""
+    shown = f"{worst['value']:+.1f}" + (f" against {worst['other']}" if "other" in rows else "")
     return Goal(
         text, bool(held.all()), f"{held.sum()} of {len(rows)} cases; worst {shown}{_at(worst)}"
     )

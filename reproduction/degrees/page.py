@@ -60,10 +60,13 @@ def verdict_lines(results: Results, measured: Measured | None, ours: str) -> lis
 
 def _streams(accuracies: pd.DataFrame) -> str:
     own = accuracies[accuracies["part"] == "memories"]
-    counts = own.groupby(["length", "degree"], sort=False)["num_videos"].max()
+    found: dict[str, dict[str, int]] = {}
+    for row in rows_of(own):
+        counts = found.setdefault(row["length"], {})
+        counts[row["degree"]] = max(row["num_videos"], counts.get(row["degree"], 0))
     return "; ".join(
-        f"{length}: " + ", ".join(f"{count} {degree}" for (_, degree), count in part.items())
-        for length, part in counts.groupby("length", sort=False)
+        f"{length}: {', '.join(f'{count} {degree}' for degree, count in counts.items())}"
+        for length, counts in found.items()
     )
 
 
@@ -77,7 +80,7 @@ def _verdict(accuracies: pd.DataFrame) -> Iterator[str]:
         yield f"**{length} the trained length, {kv_size} tokens per layer**\n"
         header = ("degree", "questions about", "best", "not told apart from it", "told apart")
         groups = rows.groupby(["degree", "group"], sort=False)
-        yield markdown(header, [_best_of(part) for _, part in groups])
+        yield markdown(header, [_best_of(part) for _, part in groups], left=4)
 
 
 def _best_of(rows: pd.DataFrame) -> list[str]:

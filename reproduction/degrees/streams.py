@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from reproduction.degrees.plan import World
-from video_qa.nanostream.write import Settings, write_split
+from video_qa.nanostream.write import NanoStreamError, Settings, write_split
+from video_qa.runner.orphans import end_with
 
 VIDEO_FPS = 2
 """The highest rate that is sampled, so that all rates watch the same files."""
@@ -35,17 +37,34 @@ def annotations_of(world: World, data: Path) -> Path:
 
 
 def write_streams(worlds: Sequence[World], data: Path, jobs: int) -> None:
-    """Write what is missing.
+    """Write what is missing; videos that are there stay.
 
     Raises:
         NanoStreamError: a folder holds other streams or cannot be written.
     """
-    folders = [data / world.name for world in worlds]
-    settings = [settings_of(world) for world in worlds]
-    if jobs == 1:
-        for folder, own in zip(folders, settings, strict=True):
-            write_split(folder, own)
-        return
+    parts = [
+        [(data / world.name, settings_of(world)) for world in worlds[i::jobs]] for i in range(jobs)
+    ]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        list(pool.map(write_split, folders, settings))
+    processes = [context.Process(target=_write, args=(part, os.getpid())) for part in parts if part]
+    try:
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+    finally:
+        for process in processes:
+            if process.pid is not None:
+                process.kill()  # leaves whole videos, and at most one that is not taken for one
+                process.join()
+    if any(process.exitcode for process in processes):
+        raise NanoStreamError("the streams could not be written; the reason stands above")
+
+
+def _write(splits: Sequence[tuple[Path, Settings]], parent: int) -> None:
+    end_with(parent)
+    for folder, settings in splits:
+        try:
+            write_split(folder, settings)
+        except NanoStreamError as error:
+            sys.exit(f"error: {error}")

@@ -66,8 +66,8 @@ about the present may come a second after the frame seen last.
 """,
     "trade": """## Settings of {title}: recent against far past
 
-{kv_size} tokens, {fps} fps. `recent_share` is 0.25 by default; the last row is what the policy
-was planned to be, the past by guidance attention with floors.
+{kv_size} tokens, {fps} fps. `recent_share` is 0.25 by default; the row with `attention_weight=1` is
+what the policy was planned to be, the past by guidance attention with floors.
 """,
     "limits": """## What it does not say
 

@@ -35,11 +35,14 @@ class Lane:
         """Frames watched -> what was measured there."""
         self.counts: Counts | None = None
         self.stopped: str | None = None
-        """Why it did not go on to the end."""
+        """Why it did not go on to the end: the device is too small."""
+        self.failed: str | None = None
+        """What broke in it; it goes no further."""
         self.working_bytes = 0
         """By the allocator of a GPU."""
         self.tokens_per_chunk = 0
         self.num_frames, self._seconds = 0, 0.0
+        self._asked: dict[str, list[float]] = defaultdict(list)
 
     def warm_up(self, frames: Any, prompt: str) -> None:
         """One chunk and one answer, forgotten."""
@@ -72,24 +75,28 @@ class Lane:
         self._note_peak(held)
         if warm:
             return
-        here = self.at.setdefault(self.num_frames, defaultdict(list))
-        here[f"ttft_{label}"].append(answered.first_token_seconds)
+        self._asked[f"ttft_{label}"].append(answered.first_token_seconds)
         if answered.per_token_seconds is not None:
-            here["tpot"].append(answered.per_token_seconds)
+            self._asked["tpot"].append(answered.per_token_seconds)
 
     def note(self) -> None:
         """Close this point of the stream."""
-        here = self.at.setdefault(self.num_frames, {})
         self.at[self.num_frames] = {
             "frames_per_second": self.num_frames / self._seconds,
             "memory_bytes": self.path.num_bytes,
             "tokens_per_layer": self.path.num_tokens,
-            **{name: quantiles(samples) for name, samples in here.items()},
+            **{name: quantiles(samples) for name, samples in self._asked.items()},
         }
+        self._asked.clear()
 
     def count(self, frames: Any, prompt: str) -> None:
         """Operators and memory of one more chunk and of answers."""
         self.counts = count_steps(self.path, frames, prompt)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it stopped or failed; what it has measured stays."""
+        return bool(self.stopped or self.failed)
 
     @property
     def steady(self) -> list[ChunkParts]:

@@ -51,10 +51,18 @@ def noise(settings: Settings) -> Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-def measure(paths: Mapping[str, Path], settings: Settings) -> dict[str, Lane]:
+def measure(
+    paths: Mapping[str, Path],
+    settings: Settings,
+    noted: Callable[[dict[str, Lane]], object] = lambda lanes: None,
+) -> dict[str, Lane]:
     """Run the stream; odd chunks are timed part by part, even ones as a whole.
 
-    Paths whose `seen` is set take that for every chunk.
+    Paths whose `seen` is set take that for every chunk. A path that fails says so in its lane, and
+    the others go on.
+
+    Args:
+        noted: called with all lanes after each round of questions.
 
     Returns:
         Name -> the samples of a path; a growing path stops early.
@@ -63,41 +71,46 @@ def measure(paths: Mapping[str, Path], settings: Settings) -> dict[str, Lane]:
     chunk = noise(settings)
     prompts = [_prompt(paths, count) for count in settings.question_tokens]
     for lane in lanes.values():
-        _unless_full(lane, partial(lane.warm_up, chunk, prompts[0][0]))
+        _guarded(lane, partial(lane.warm_up, chunk, prompts[0][0]))
     going = dict(lanes)
     for number in range(settings.frames[-1] // settings.chunk_frames):
         frames = chunk.roll(number + 1, dims=1)
         for lane in _turned(list(going.values()), number):
-            _unless_full(lane, partial(lane.watch, frames, in_parts=number % 2 == 0))
+            _guarded(lane, partial(lane.watch, frames, in_parts=number % 2 == 0))
         watched = (number + 1) * settings.chunk_frames
         if watched in settings.frames:
             _ask(list(going.values()), prompts, settings)
             logger.info("%d frames: %s", watched, ", ".join(going))
+            noted(lanes)
         last = watched == settings.frames[-1]
         for name, lane in list(going.items()):
             long_enough = lane.path.policy == "none" and watched >= settings.growing_frames
-            if last or long_enough or lane.stopped:
+            if last or long_enough or lane.is_over:
                 _finish(lane, frames, prompts[0][0])
                 del going[name]
     return lanes
 
 
-def _unless_full(lane: Lane, run: Callable[[], object]) -> None:
-    """A path for which the device is too small stops; what it has measured stays."""
-    if lane.stopped:
+def _guarded(lane: Lane, run: Callable[[], object]) -> None:
+    """A path for which the device is too small stops, one that breaks has failed; what it has
+    measured, and the other paths, are not lost."""
+    if lane.is_over:
         return
     try:
         run()
     except (DeviceMemoryError, torch.OutOfMemoryError) as error:
         lane.stopped = f"the device is full after {lane.num_frames} frames: {error}"
         logger.warning("%s: %s", lane.path.name, lane.stopped)
+    except Exception as error:
+        lane.failed = f"after {lane.num_frames} frames: {type(error).__name__}: {error}"
+        logger.exception("%s failed %s", lane.path.name, lane.failed)
 
 
 def _finish(lane: Lane, frames: Tensor, prompt: str) -> None:
     """Count at the end, then give back what the path holds."""
     if lane.num_frames not in lane.at and lane.num_frames:
         lane.note()
-    _unless_full(lane, partial(lane.count, frames, prompt))
+    _guarded(lane, partial(lane.count, frames, prompt))
     lane.path.restart()
 
 
@@ -119,7 +132,7 @@ def _ask(lanes: list[Lane], prompts: list[tuple[str, int]], settings: Settings) 
             new_tokens = 1 if index else settings.new_tokens
             for lane in _turned(lanes, repeat):
                 ask = partial(lane.ask, prompt, str(count), new_tokens, warm=repeat == 0)
-                _unless_full(lane, ask)
+                _guarded(lane, ask)
     for lane in lanes:
-        if not lane.stopped:
+        if not lane.is_over:
             lane.note()

@@ -21,7 +21,9 @@ def tables(record: Mapping[str, Any]) -> list[str]:
     paths = record["paths"]
     stopped = {name: path["stopped"] for name, path in paths.items() if path["stopped"]}
     lines = [_head(record), "", *_notes("NOT REPORTED", record["refused"])]
-    lines += _notes("stopped", stopped)
+    lines += _notes("FAILED", record.get("failed", {})) + _notes("stopped", stopped)
+    if not record.get("finished", True):
+        lines += ["NOT FINISHED: what follows was measured before the program ended.", ""]
     if paths:
         lines += _steps(paths)
         for frames in sorted({n for path in paths.values() for n in path["at"]}, key=int):

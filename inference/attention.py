@@ -11,8 +11,9 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import causal_lower_right
+from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from inference.errors import ModelLoadError
 
@@ -35,10 +36,19 @@ def sdpa(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tenso
 
 
 def _grouped_causal(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-    bias = causal_lower_right(queries.shape[1], keys.shape[1])
+    bias = _causal_bias(queries.shape[1], keys.shape[1])
     return scaled_dot_product_attention(
         queries[None], keys[None], values[None], attn_mask=bias, scale=scaling, enable_gqa=True
     )[0]
+
+
+def _causal_bias(num_new: int, num_keys: int) -> CausalBias:
+    """Where something watches operators (a profiler, a count), torch builds this subclass without
+    data from a tensor that has been seen, and fails."""
+    if _get_current_dispatch_mode() is None:
+        return causal_lower_right(num_new, num_keys)
+    with _disable_current_modes():
+        return causal_lower_right(num_new, num_keys)
 
 
 def _folded(queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from nano_training.eyes import NOTHING
+from nano_training.contents import NOTHING
 
 IGNORE = -100
 HINT_LAYERS = 6  # so many layers must do to know the answer; the rest find its letter
@@ -20,14 +20,18 @@ HINT_LAYERS = 6  # so many layers must do to know the answer; the rest find its 
 class Batch:
     """Packs of one length: `stream` visual and prefix tokens, then `region` question tokens.
 
+    `degree` numbers the degree of each stream.
     `visible` counts the stream tokens a region token sees; `segment` numbers its question.
     `region` fields are long `(batch, region)`; `targets` holds the next token or `IGNORE`;
-    `hints` holds the answer word where a question ends and its options begin, or `IGNORE`.
+    `hints` holds the answer word where a question ends and its options begin, or `IGNORE`;
+    `target_at` and `hint_at` are the flat places of those that are not `IGNORE`, so that no device
+    has to be asked for them.
     `sets` is float `(naming tokens, 64)`: what the aux head should name there;
     `set_rows` and `set_columns` say where these tokens are.
     """
 
     prefix_ids: torch.Tensor
+    degree: torch.Tensor  # (batch,)
     contents: torch.Tensor  # (batch, frames, 4)
     region_ids: torch.Tensor
     visible: torch.Tensor
@@ -35,13 +39,15 @@ class Batch:
     offset: torch.Tensor
     targets: torch.Tensor
     hints: torch.Tensor
+    target_at: torch.Tensor
+    hint_at: torch.Tensor
     task: torch.Tensor
     set_rows: torch.Tensor
     set_columns: torch.Tensor
     sets: torch.Tensor
 
     def to(self, device: str) -> "Batch":
-        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+        return Batch(**{n: x.to(device, non_blocking=True) for n, x in vars(self).items()})
 
 
 class Losses(NamedTuple):
@@ -89,14 +95,6 @@ def region_bias(batch: Batch, num_stream: int, dtype: torch.dtype) -> torch.Tens
     return bias.masked_fill_(~allowed, -1e9)[:, None]
 
 
-def gather_tokens(bank: torch.Tensor, contents: torch.Tensor, generator) -> torch.Tensor:
-    """Draw one variant of every token: `(batch, frames, 4)` to `(batch, 4 * frames, width)`."""
-    variant = torch.randint(bank.shape[2], contents.shape, generator=generator)
-    place = torch.arange(bank.shape[0]).expand_as(contents)
-    tokens = bank[place, contents.cpu(), variant]
-    return tokens.flatten(1, 2).float()
-
-
 def hidden_states(
     language_model, visual: torch.Tensor, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,11 +122,12 @@ def hidden_states(
 
 def losses(model, set_head, hidden: torch.Tensor, early: torch.Tensor, batch: Batch) -> Losses:
     """Cross entropy of the answers and of the hints, and of the sets named."""
+    told = (hidden, batch.targets, batch.target_at), (early, batch.hints, batch.hint_at)
     words, hints = (
-        F.cross_entropy(model.lm_head(states[wanted != IGNORE]), wanted[wanted != IGNORE])
-        if (wanted != IGNORE).any()
+        F.cross_entropy(model.lm_head(states.flatten(0, 1)[at]), wanted.flatten()[at])
+        if len(at)
         else states.new_zeros(())
-        for states, wanted in ((hidden, batch.targets), (early, batch.hints))
+        for states, wanted, at in told
     )
     if not len(batch.sets):
         return Losses(words, hints, words.new_zeros(()))

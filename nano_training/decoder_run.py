@@ -7,19 +7,21 @@ import time
 import torch
 from tqdm import tqdm
 
-from nano_training import checkpoint, eyes
-from nano_training.decoder import hidden_states, losses
+from nano_training import checkpoint
+from nano_training.batches import Order, batches
+from nano_training.contents import NOTHING
+from nano_training.decoder import Batch, hidden_states, losses
 from nano_training.evaluation import evaluate, look, report
 from nano_training.files import TrainingError, load_whole, save_whole
 from nano_training.packs import PackMaker
 from nano_training.syllabus import syllabus_at
+from video_qa.nanostream.degrees import DEGREES
 
 # (share of the schedule at which the stage ends, frames per stream, packs per batch)
-STAGES = ((0.025, 0, 32), (0.20, 12, 28), (0.42, 24, 24), (0.68, 48, 20), (1.0, 64, 18))
+STAGES = ((0.02, 0, 64), (0.15, 12, 64), (0.35, 24, 60), (0.6, 48, 52), (1.0, 64, 48))
 MATRIX_LEARNING_RATE = 6e-3  # Muon's, scaled to AdamW's update size
 LEARNING_RATE = 3e-3  # AdamW's: embeddings, biases, norms
 WARMUP_STEPS = 40
-SAVE_SECONDS = 120
 SET_WEIGHT = 0.3  # of the auxiliary loss where sets are named
 HINT_WEIGHT = 0.5  # of the auxiliary loss where options begin
 
@@ -51,10 +53,10 @@ class DecoderRun:
     """The decoder's training: what a checkpoint holds, one step, and the loop."""
 
     def __init__(self, model, tokenizer, bank: torch.Tensor, args: argparse.Namespace) -> None:
-        self.model, self.bank, self.args = model, bank, args
+        self.model, self.bank, self.args = model, bank.to(args.device), args
         self.maker = PackMaker(tokenizer)
         self.decoder = model.model.language_model
-        self.set_head = torch.nn.Linear(checkpoint.TEXT_WIDTH, eyes.NOTHING).to(args.device)
+        self.set_head = torch.nn.Linear(checkpoint.TEXT_WIDTH, NOTHING).to(args.device)
         self.parameters = [*self.decoder.parameters(), *self.set_head.parameters()]
         self.optimizers = make_optimizers(self.decoder, self.set_head)
         self.path = args.work / "decoder.pt"
@@ -84,11 +86,16 @@ class DecoderRun:
         }
         save_whole(state | {"step": self.steps, "spent": self.spent_seconds}, self.path)
 
-    def step(self, progress: float) -> None:
-        frames, packs = stage_at(progress)
-        self.maker.syllabus = syllabus_at(progress)
+    def progress(self) -> float:
+        """Of the schedule, 0 to 1: by steps or by time, whichever is further."""
+        return max(self.steps / self.args.steps, self.spent_seconds / (self.args.minutes * 60))
+
+    def order(self, step: int) -> Order:
+        return Order(self.args.seed * 10**9 + step, *stage_at(self.progress()), self.progress())
+
+    def step(self, batch: Batch, progress: float) -> None:
         device = self.args.device
-        batch = self.maker.make_batch(self.args.seed * 10**9 + self.steps, frames, packs).to(device)
+        frames, batch = batch.contents.shape[1], batch.to(device)
         visual = look(batch, self.bank, self.steps, device)
         hidden, early = hidden_states(self.decoder, visual, batch)
         parts = losses(self.model, self.set_head, hidden, early, batch)
@@ -107,26 +114,28 @@ class DecoderRun:
 
     def evaluate(self, frames: int, streams: int) -> None:
         self.maker.syllabus = syllabus_at(0.0)  # evaluations compare
-        scores = evaluate(
-            self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
-        )
-        report(scores, frames)
+        for degree in DEGREES:
+            with self.maker.only(degree):
+                scores = evaluate(
+                    self.model, self.maker, self.bank, frames, max(1, streams), self.args.device
+                )
+            report(scores, frames, degree)
 
     def run(self) -> None:
-        """Train until the minutes are spent, saving and evaluating on the way and at the end."""
-        budget, streams = self.args.minutes * 60, self.args.evaluation_streams
-        last_save = self.spent_seconds
-        bar = tqdm(total=round(budget), initial=round(last_save), unit="s", mininterval=30)
-        while self.spent_seconds < budget:
-            began = time.monotonic()
-            progress = self.spent_seconds / budget
-            self.step(progress)
-            self.spent_seconds += time.monotonic() - began
-            bar.update(round(self.spent_seconds) - bar.n)
-            if self.spent_seconds - last_save > SAVE_SECONDS:
-                last_save = self.spent_seconds
-                self.save()
-                self.evaluate(stage_at(progress)[0] or STAGES[1][1], streams // 10)
+        """Train until the schedule ends, saving and evaluating on the way and at the end."""
+        args, streams, last_save = self.args, self.args.evaluation_streams, self.spent_seconds
+        bar = tqdm(total=args.steps, initial=self.steps, unit="step", mininterval=30)
+        with batches(self.maker, args.seed, args.processes, self.steps, self.order) as next_batch:
+            while (progress := self.progress()) < 1:
+                began = time.monotonic()
+                self.step(next_batch(), progress)
+                self.spent_seconds += time.monotonic() - began
+                bar.update()
+                if self.spent_seconds - last_save > args.save_seconds:
+                    last_save = self.spent_seconds
+                    self.save()
+                    self.evaluate(stage_at(progress)[0] or STAGES[1][1], streams // 10)
         bar.close()
         self.save()
+        print(f"{self.steps} steps in {self.spent_seconds / 60:.1f} minutes", flush=True)
         self.evaluate(checkpoint.TRAINED_FRAMES, streams)

@@ -2,7 +2,8 @@
 
 import torch
 
-from nano_training.decoder import IGNORE, gather_tokens, hidden_states
+from nano_training.bank import draw_tokens
+from nano_training.decoder import IGNORE, hidden_states
 from nano_training.packs import TASK_NAMES, PackMaker
 
 EVALUATION_SEED = 1 << 40  # far from every training seed
@@ -12,7 +13,7 @@ def look(batch, bank: torch.Tensor, seed: int, device: str) -> torch.Tensor:
     if batch.contents.shape[1] == 0:
         return torch.zeros(len(batch.contents), 0, bank.shape[-1], device=device)
     generator = torch.Generator().manual_seed(seed)
-    return gather_tokens(bank, batch.contents, generator).to(device)
+    return draw_tokens(bank, batch.degree, batch.contents, generator)
 
 
 @torch.no_grad()
@@ -32,6 +33,6 @@ def evaluate(model, maker: PackMaker, bank, frames: int, num_packs: int, device:
     return {name: (sum(s) / len(s), len(s)) for name, s in sorted(scores.items())}
 
 
-def report(scores: dict, frames: int) -> None:
+def report(scores: dict, frames: int, degree: str) -> None:
     words = " | ".join(f"{name} {100 * s:.0f} ({n})" for name, (s, n) in scores.items())
-    print(f"evaluation at {frames} frames: {words}", flush=True)
+    print(f"evaluation at {frames} frames, {degree}: {words}", flush=True)

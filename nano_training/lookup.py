@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from nano_training.eyes import NOTHING, content_number
+from nano_training.contents import NOTHING, content_number
 from video_qa.nanostream.facts import Facts
 from video_qa.nanostream.world import State
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from video_qa.nanostream.questions import TASKS
 
+TASK_NAMES = list(TASKS)
+
 # Easily learned tasks are asked less often; what is rarely askable more often when it is.
 TASK_WEIGHTS = {"now_colour": 0.6, "now_shape": 0.7, "now_place": 1.0, "now_count": 0.8}
 TASK_WEIGHTS |= {"recent_shape": 5, "recent_colour": 5, "recent_former_colour": 3}
@@ -27,7 +29,7 @@ class Syllabus:
     choice_share: float
 
     def draw(self, rng: random.Random) -> str:
-        return rng.choices(list(TASKS), [self.weights.get(name, 1.0) for name in TASKS])[0]
+        return rng.choices(TASK_NAMES, [self.weights.get(name, 1.0) for name in TASK_NAMES])[0]
 
 
 # From which progress on. Letters are learned later than words; at the end words lag behind where

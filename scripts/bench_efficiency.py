@@ -5,8 +5,9 @@
 
 All ways watch the same stream with the same weights in one run, chunk by chunk in turn, and are
 first held to the engine's plain loop on a small model: one that computes something else is not
-reported, and the exit code is 1. Every reading of a clock waits for the device. Prints tables and
-writes a JSON file; docs/benchmarks.md is rewritten when that lies in docs/benchmarks.
+reported, and the exit code is 1, as when something fails. Every reading of a clock waits for the
+device. Prints tables and writes a JSON file, as far as it has come after each length of the stream;
+docs/benchmarks.md is rewritten when that lies in docs/benchmarks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import logging
 import platform
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ import transformers
 
 from efficiency.endless import without_end
 from efficiency.guard import SmallStream, objection
+from efficiency.lane import Lane
 from efficiency.measure import Settings, measure, noise
 from efficiency.models.random_model import num_parameters, random_engine, shape_of
 from efficiency.models.shapes import SHAPES
@@ -43,10 +46,12 @@ from inference import AbstractHermes, load_model
 from inference.checkpoints.loading import resolve_device
 from inference.errors import ModelLoadError
 from inference.layers.execution import EXECUTIONS
+from inference.vision.visual_chunk import VisualChunk
 from scripts.benchmark_report import RESULTS, write_report
 from scripts.tiny_checkpoints import save_tiny_checkpoint
 
 RESULTS_NAME = "docs/benchmarks/efficiency-MODEL-DEVICE.json"
+logger = logging.getLogger("efficiency.bench")
 SMALL = {"chunks": 6, "frames": 8, "side": 56, "kv_size": 48}
 """What the guard watches; every chunk of every family fits the budget."""
 
@@ -63,20 +68,27 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, ModelLoadError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    record = _measured(engine, settings, options)
     command = "python scripts/bench_efficiency.py " + " ".join(argv or sys.argv[1:])
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({"command": command, **record}, indent=1) + "\n")
+
+    def write(record: dict[str, Any]) -> None:
+        options.out.write_text(json.dumps({"command": command, **record}, indent=1) + "\n")
+
+    record = _measured(engine, settings, options, write)
     print("\n".join(tables(record)))
     if options.out.resolve().parent == RESULTS:
         write_report()
     print(f"written: {options.out}")
-    return 1 if record["refused"] else 0
+    return 1 if record["refused"] or record["failed"] else 0
 
 
 def _measured(
-    engine: AbstractHermes, settings: Settings, options: argparse.Namespace
+    engine: AbstractHermes,
+    settings: Settings,
+    options: argparse.Namespace,
+    write: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
+    """The record; `write` gets it as far as it has come."""
     refused = refusals(engine, options.paths)
     kinds = {name: PATHS[name] for name in options.paths if name not in refused}
     ceilings = measure_ceilings(engine.device, engine.dtype)
@@ -85,27 +97,59 @@ def _measured(
     if options.without_vision:
         for path in paths.values():
             path.seen = seen
-    lanes = measure(paths, settings)
     weights = sum(w.nbytes for w in (*engine.model.parameters(), *engine.model.buffers()))
-    streams = {}
-    if options.streams and "ours" in kinds:
-        given = seen if options.without_vision else None
-        streams = measure_streams(engine, options.streams, settings, given)
-    return {
+    about = {
         **_about(engine, options),
         "settings": asdict(settings),
         "chunk_frames": settings.chunk_frames,
-        "tokens_per_chunk": next((lane.tokens_per_chunk for lane in lanes.values()), 0),
         "ceilings": asdict(ceilings),
         "refused": refused,
-        "paths": {
-            name: path_record(lane, lane.path.engine, vision, ceilings, weights)
-            for name, lane in lanes.items()
-        },
+        "finished": False,
+    }
+
+    def noted(lanes: dict[str, Lane]) -> dict[str, Any]:
+        found = about | _of_lanes(
+            lanes, lambda lane: path_record(lane, lane.path.engine, vision, ceilings, weights)
+        )
+        write(found)
+        return found
+
+    record = noted(measure(paths, settings, noted))
+    if "ours" in kinds:
+        given = seen if options.without_vision else None
+        for count in options.streams:
+            _add_streams(record, engine, count, settings, given)
+    record["finished"] = True
+    write(record)
+    return record
+
+
+def _of_lanes(
+    lanes: dict[str, Lane], record_of: Callable[[Lane], dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "tokens_per_chunk": next((lane.tokens_per_chunk for lane in lanes.values()), 0),
+        "failed": {name: lane.failed for name, lane in lanes.items() if lane.failed},
+        "paths": {name: record_of(lane) for name, lane in lanes.items()},
         "ratios": ratios(lanes),
         "free_ceiling": free_ceiling(lanes["release"]) if "release" in lanes else None,
-        "streams": streams,
+        "streams": {},
     }
+
+
+def _add_streams(
+    record: dict[str, Any],
+    engine: AbstractHermes,
+    count: int,
+    settings: Settings,
+    seen: VisualChunk | None,
+) -> None:
+    """What fails costs this number of streams only."""
+    try:
+        record["streams"] |= measure_streams(engine, [count], settings, seen)
+    except Exception as error:
+        record["failed"][f"{count} streams"] = f"{type(error).__name__}: {error}"
+        logger.exception("%d streams", count)
 
 
 def refusals(engine: AbstractHermes, names: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -27,7 +28,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from scripts.pytest_part import ROOT, left_out_files, run_command, run_tests, set_apart
+from scripts.pytest_part import (
+    MOST_WORKERS,
+    ROOT,
+    left_out_files,
+    run_command,
+    run_tests,
+    set_apart,
+)
 
 OPTIONAL = {name: name for name in ("av", "openai", "pydantic", "decord", "scipy")}
 """Module -> package: what the engine does without."""
@@ -82,10 +90,10 @@ class Check:
         """Name -> part."""
         return {
             "imports": self.imports,
-            "cpu_suite": lambda: self.tests(["tests"], {"CUDA_VISIBLE_DEVICES": ""}),
-            "streams": lambda: self.tests(STREAM_TESTS, self.gpu),
+            "cpu_suite": lambda: self.tests(["tests"], {"CUDA_VISIBLE_DEVICES": ""}, "cpu_suite"),
+            "streams": lambda: self.tests(STREAM_TESTS, self.gpu, "streams"),
             **{dtype: self._contracts(dtype) for dtype in PRECISIONS},
-            "nano": lambda: self.tests(NANO_TESTS, self.gpu),
+            "nano": lambda: self.tests(NANO_TESTS, self.gpu, "nano"),
             "demo": self.demo,
             **{name: partial(self.bench, name) for name in BENCHES},
         }
@@ -105,16 +113,25 @@ class Check:
         """The engine and the runner, without what is missing here."""
         return run_command([sys.executable, "-c", f"import {IMPORTS}"], self._left(), {})
 
-    def tests(self, files: list[str], environment: dict[str, str]) -> dict[str, Any]:
-        """A run of pytest; one in which no test passed has failed."""
+    def tests(self, files: list[str], environment: dict[str, str], name: str) -> dict[str, Any]:
+        """A run of pytest; one in which no test passed has failed.
+
+        Parts that run at once share the cores, and each writes to a file beside --out.
+        """
         chosen = self.options.tests or files
         if not set_apart(chosen, self.left_out):
             return {"exit_code": 1, "seconds": 0.0, "passed": 0}
-        result = run_tests(chosen, self.left_out, self._left(), environment)
+        given = chosen, self.left_out, self._left(), environment
+        if self.options.together:
+            out = self.options.out.absolute()
+            log = out.with_name(f"{out.stem}-{name}.log")
+            result = run_tests(*given, max(1, MOST_WORKERS // len(self.options.parts)), log)
+        else:
+            result = run_tests(*given)
         return result if result["passed"] else {**result, "exit_code": result["exit_code"] or 1}
 
     def _contracts(self, dtype: str) -> Callable[[], dict[str, Any]]:
-        return lambda: self.tests(CONTRACT_TESTS, {**self.gpu, "HERMES_TEST_DTYPE": dtype})
+        return lambda: self.tests(CONTRACT_TESTS, {**self.gpu, "HERMES_TEST_DTYPE": dtype}, dtype)
 
     def demo(self) -> dict[str, Any]:
         """Two memories on hermes-nano, both kinds of questions, on frames that were never coded."""
@@ -152,10 +169,17 @@ def main(argv: list[str] | None = None) -> int:
     if "demo" in options.parts and not find_spec("pydantic"):
         options.parts = [name for name in options.parts if name != "demo"]
         check.left_out["scripts/demo.py"] = "needs pydantic, which is not installed"
-    for name in options.parts:
-        report["parts"][name] = check.parts()[name]()
-        report["passed"] = all(part["exit_code"] == 0 for part in report["parts"].values())
-        options.out.write_text(json.dumps(report, indent=2) + "\n")
+    parts = check.parts()
+    with ThreadPoolExecutor(len(options.parts) if options.together else 1) as pool:
+        running = {pool.submit(parts[name]): name for name in options.parts}
+        try:
+            for done in as_completed(running):
+                report["parts"][running[done]] = done.result()
+                ended = [part["exit_code"] == 0 for part in report["parts"].values()]
+                report["passed"] = len(ended) == len(options.parts) and all(ended)
+                options.out.write_text(json.dumps(report, indent=2) + "\n")
+        finally:  # interrupted: no further part
+            pool.shutdown(cancel_futures=True)
     _print_summary(report)
     print(f"\n{'all parts passed' if report['passed'] else 'FAILED'}: {options.out}")
     return 0 if report["passed"] else 1
@@ -173,9 +197,12 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--bench", help="these options of bench_efficiency.py instead of each part's own")
     add("--tests", nargs="+", help="these test files instead of each part's own")
     add("--demo_minutes", type=float, default=2.0, help="length of the demo's two streams")
+    add("--together", action="store_true", help="parts of tests at once; each writes a log file")
     add("--seconds", type=float, default=600, help="time for all parts together (default: 600)")
     options = parser.parse_args(argv)
     options.parts = options.parts or GROUPS[options.part]
+    if options.together and set(options.parts) - {"streams", *PRECISIONS, "nano"}:
+        parser.error(f"--together: give --parts, of streams, {', '.join(PRECISIONS)}, nano")
     return options
 
 

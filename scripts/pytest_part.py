@@ -9,25 +9,34 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib.util import find_spec
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+MOST_WORKERS = min(16, os.cpu_count() or 1)
 
 
-def run_command(command: list[str], seconds: float, environment: dict[str, str]) -> dict[str, Any]:
-    """Run in the repository, output to the terminal; the exit code is None after `seconds`."""
-    print(f"\n> {' '.join(command)}", flush=True)
+def run_command(
+    command: list[str], seconds: float, environment: dict[str, str], log: Path | None = None
+) -> dict[str, Any]:
+    """Run in the repository, output to the terminal or a file; exit code None after `seconds`."""
+    print(f"\n> {' '.join(command)}{f' > {log}' if log else ''}", flush=True)
     start = time.monotonic()
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=os.environ | environment, timeout=max(seconds, 1), check=False
-        )
-        code: int | None = done.returncode
-    except subprocess.TimeoutExpired:
-        code = None
+    with log.open("w") if log else nullcontext() as output:
+        try:
+            code: int | None = subprocess.run(
+                command,
+                cwd=ROOT,
+                env=os.environ | environment,
+                timeout=max(seconds, 1),
+                check=False,
+                stdout=output,
+                stderr=subprocess.STDOUT if log else None,
+            ).returncode
+        except subprocess.TimeoutExpired:
+            code = None
     return {"exit_code": code, "seconds": round(time.monotonic() - start, 1)}
 
 
@@ -54,18 +63,28 @@ def _last_error(part: str) -> str:
 
 
 def run_tests(
-    files: list[str], left_out: dict[str, str], seconds: float, environment: dict[str, str]
+    files: list[str],
+    left_out: dict[str, str],
+    seconds: float,
+    environment: dict[str, str],
+    workers: int = MOST_WORKERS,
+    log: Path | None = None,
 ) -> dict[str, Any]:
-    """Run test files or folders: `exit_code`, `seconds`, counts, every reason for a skip."""
-    workers = min(8, os.cpu_count() or 1)
-    several = len(files) > 3 or any((ROOT / name).is_dir() for name in files)
-    spread = ["-n", str(workers), "--dist", "loadfile"] if several and find_spec("xdist") else []
+    """Run test files or folders: `exit_code`, `seconds`, counts, every reason for a skip.
+
+    Folders are spread over `workers` by files, named files by tests: the longest takes most of the
+    time.
+    """
+    folders = any((ROOT / name).is_dir() for name in files)
+    several = len(files) > 3 or folders
+    spread = ["-n", str(workers), "--dist", "loadfile" if folders else "load"] if several else []
+    spread += ["-p", "no:benchmark"]  # where that plugin is, it warns once per worker
     ignored = [f"--ignore={name}" for name in left_out]
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *spread]
         command += [f"--junitxml={report}", *ignored, *set_apart(files, left_out)]
-        result = run_command(command, seconds, {"OMP_NUM_THREADS": "1", **environment})
+        result = run_command(command, seconds, {"OMP_NUM_THREADS": "1", **environment}, log)
         return result | (_counts(report) if report.is_file() else {"passed": 0})
 
 

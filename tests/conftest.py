@@ -77,6 +77,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], obje
 @pytest.fixture(scope="session")
 def load(checkpoint: Callable[[str], object]) -> Callable[..., object]:
     """(family, dtype name) -> engine over weights that are loaded once per session."""
+    return _loader(checkpoint, "cpu" if NUM_PRETENDED else DEVICE)
+
+
+@pytest.fixture(scope="session")
+def load_on_host(
+    load: Callable[..., object], checkpoint: Callable[[str], object]
+) -> Callable[..., object]:
+    """The same on the CPU where `load` is on a GPU: for tests that pretend a GPU themselves."""
+    return load if DEVICE == "cpu" or NUM_PRETENDED else _loader(checkpoint, "cpu")
+
+
+def _loader(checkpoint: Callable[[str], object], device: str) -> Callable[..., object]:
     from inference import load_model
 
     engines: dict[tuple[str, str], object] = {}
@@ -87,7 +99,7 @@ def load(checkpoint: Callable[[str], object]) -> Callable[..., object]:
             engines[key], _ = load_model(
                 checkpoint(family),
                 kv_size=24,
-                device="cpu" if NUM_PRETENDED else DEVICE,
+                device=device,
                 dtype=dtype,
                 sample_fps=1,
             )

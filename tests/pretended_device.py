@@ -22,9 +22,9 @@ from unittest import mock
 import torch
 from pretended_streams import Streams
 from torch import Tensor
-from torch.nn.attention.bias import CausalBias, causal_lower_right
+from torch.nn.attention.bias import CausalBias
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = tuple(str(ROOT / package) for package in ("hermes", "inference"))
@@ -439,7 +439,14 @@ def _bmm_of_halves(left: Tensor, right: Tensor, dtype: torch.dtype, *, out: Tens
     return torch.bmm(left.to(dtype), right.to(dtype), out=out)
 
 
-_STAND_INS: dict[Any, Callable[..., Tensor]] = {aten.bmm.dtype_out: _bmm_of_halves}
+def _softmax(states: Tensor, dim: int, half_to_float: bool) -> Tensor:
+    return torch._softmax(states.float() if half_to_float else states, dim, False)
+
+
+_STAND_INS: dict[Any, Callable[..., Tensor]] = {
+    aten.bmm.dtype_out: _bmm_of_halves,
+    aten._softmax.default: _softmax,
+}
 """Operators that only a GPU has, on the host."""
 
 
@@ -494,14 +501,7 @@ def pretended_devices(count: int = 2) -> Iterator[Traffic]:
         "synchronize": synchronize,
         **traffic.streams.pretences(),
     }
-    from inference import attention
-
-    def bias(*sizes: int) -> CausalBias:
-        with _disable_current_modes():  # torch builds this subclass from a fresh plain tensor
-            return causal_lower_right(*sizes)
-
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(attention, "causal_lower_right", bias))
         for name, pretence in pretences.items():
             stack.enter_context(mock.patch.object(torch.cuda, name, pretence))
         stack.enter_context(_Functions(traffic))

@@ -8,8 +8,10 @@ from functools import partial
 import pytest
 from test_efficiency_paths import Neighbour
 
+from efficiency import lane, streams
 from efficiency.paths import PATHS
 from efficiency.roofline import measure_ceilings
+from efficiency.table import tables
 from scripts import bench_efficiency, benchmark_report, gpu_check
 
 OPTIONS = "--device cpu --kv_size 24 --frames 8,24 --chunk 8 --frame_size 56x56 --questions 1"
@@ -70,6 +72,40 @@ def test_a_way_that_computes_something_else_is_not_reported(bench, monkeypatch, 
     assert set(record["ratios"]) == {"plain", "growing"} and record["free_ceiling"] is None
     assert "other tokens are kept" in record["refused"]["release"]
     assert "NOT REPORTED: release: chunk" in capsys.readouterr().out
+
+
+def test_what_fails_costs_nothing_that_was_measured(bench, monkeypatch, capsys):
+    """Counting one way, and a number of streams."""
+    original = lane.count_steps
+
+    def broken(path, frames, prompt):
+        if path.name == "plain":
+            raise RuntimeError("cannot be counted")
+        return original(path, frames, prompt)
+
+    monkeypatch.setattr(lane, "count_steps", broken)
+    monkeypatch.setattr(streams, "MAX_FILLING_CHUNKS", None)  # min() fails
+    code, record, _ = bench("--paths", "ours", "plain")
+    assert code == 1 and record["finished"] and record["streams"] == {}
+    assert set(record["failed"]) == {"plain", "1 streams", "2 streams"}
+    reason = "after 24 frames: RuntimeError: cannot be counted"
+    assert record["failed"]["plain"] == reason
+    for path in record["paths"].values():
+        assert path["at"]["24"]["ttft_20"]["p50"] > 0 and path["steps"]["chunk"]["p50"] > 0
+    assert record["paths"]["ours"]["operators"] and not record["paths"]["plain"]["operators"]
+    assert f"FAILED: plain: {reason}" in capsys.readouterr().out
+
+
+def test_what_was_measured_outlives_the_program(bench, monkeypatch, tmp_path):
+    def killed(path, frames, prompt):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lane, "count_steps", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench("--paths", "ours", "plain")
+    record = json.loads((tmp_path / "efficiency-tiny-cpu.json").read_text())
+    assert list(record["paths"]["ours"]["at"]) == ["8", "24"] and not record["finished"]
+    assert "NOT FINISHED" in "\n".join(tables(record))
 
 
 WRONG = {

@@ -187,6 +187,25 @@ def test_a_full_device_stops_one_way_and_keeps_what_it_measured(load):
     assert lanes["release"].stopped == "the device is full after 8 frames: full"
 
 
+class Mute(EnginePath):
+    """Breaks in the middle of a round of questions."""
+
+    def answer(self, prompt, max_new_tokens):
+        if max_new_tokens == 1:
+            raise RuntimeError("mute")
+        return super().answer(prompt, max_new_tokens)
+
+
+def test_a_way_that_breaks_ends_alone_with_what_it_measured(load):
+    engine, noted = open_stream(load("llava"), kv_size=24), []
+    paths = {"ours": EnginePath(engine), "mute": Mute(engine)}
+    lanes = measure(paths, SETTINGS, lambda lanes: noted.append(list(lanes["ours"].at)))
+    assert list(lanes["ours"].at) == [8, 24] and noted == [[8], [8, 24]]
+    assert lanes["mute"].failed == "after 8 frames: RuntimeError: mute"
+    assert list(lanes["mute"].at) == [8] and lanes["mute"].at[8]["frames_per_second"] > 0
+    assert lanes["ours"].failed is None and lanes["ours"].counts
+
+
 @pytest.mark.parametrize("kind", PATHS.values(), ids=PATHS)
 def test_answers_go_on_where_the_model_would_stop(kind, load):
     engine = open_stream(load("llava"), kv_size=24)

@@ -23,7 +23,7 @@ GIB = 2**30
 @pytest.fixture
 def engine(request, load, monkeypatch):
     """The tiny model on one pretended GPU, whose allocator says 1 GiB now and 3 at most."""
-    base = load(request.param)
+    base = load(*request.param.split())
     model = copy.deepcopy(base.model)
     for name, answer in {
         "reset_peak_memory_stats": None,
@@ -44,7 +44,7 @@ def test_every_way_computes_the_same_there(engine):
     assert {name: objection(kind, stream) for name, kind in PATHS.items()} == dict.fromkeys(PATHS)
 
 
-@pytest.mark.parametrize("engine", ["llava"], indirect=True)
+@pytest.mark.parametrize("engine", ["qwen float16"], indirect=True)
 def test_everything_is_measured_there(engine):
     settings = Settings((8, 16), 8, (SIDE, SIDE), (20, 30), num_questions=1, new_tokens=2)
     without_end(engine)

@@ -29,10 +29,19 @@ KV_SIZE = {"llava": 24, "qwen": 24, "qwen3": 92}
 QUESTIONS = ["?", "Is it red, or is it blue, or what else could it be?", "where?"]
 
 
-@pytest.fixture(params=["llava", "qwen", "qwen3"])
+FAMILIES = ["llava", "qwen", "qwen3"]
+
+
+@pytest.fixture(params=FAMILIES)
 def base(request, load):
     """All three families."""
     return load(request.param)
+
+
+@pytest.fixture(params=FAMILIES)
+def host_base(request, load_on_host):
+    """The same on the CPU, to be put on a pretended device."""
+    return load_on_host(request.param)
 
 
 @pytest.fixture
@@ -53,6 +62,12 @@ def _open(base, model, execution, **settings):
     return type(base)(model, base.processor, config, sample_fps=1, execution=execution)
 
 
+def _rows(base, count, width=None, seed=0):
+    """(count, width) numbers where the model is; default: hidden states."""
+    width = width or base.text_config.hidden_size
+    return torch.randn(count, width, generator=torch.manual_seed(seed)).to(base.device)
+
+
 def _layers(base):
     layers = base.language_model.layers
     return [(PlainLayer(layer), FusedLayer(layer)) for layer in (layers[0], layers[-1])]
@@ -60,18 +75,18 @@ def _layers(base):
 
 @torch.no_grad()
 def test_a_fused_layer_is_its_modules(base):
-    hidden = torch.randn(5, base.text_config.hidden_size, generator=torch.manual_seed(0))
+    hidden = _rows(base, 5)
     for plain, fused in _layers(base):
         for ours, theirs in zip(fused.project(hidden), plain.project(hidden), strict=True):
             assert largest_error(ours, theirs) < TOLERANCE
-        rows = torch.randn(5, fused.num_heads * fused.width, generator=torch.manual_seed(1))
+        rows = _rows(base, 5, fused.num_heads * fused.width, seed=1)
         assert largest_error(fused.finish(hidden, rows), plain.finish(hidden, rows)) < TOLERANCE
 
 
 @torch.no_grad()
 def test_no_weight_exists_twice(base):
     layer = copy.deepcopy(base.language_model.layers[0])
-    hidden = torch.randn(3, base.text_config.hidden_size)
+    hidden = _rows(base, 3)
     fused = FusedLayer(layer)
     before = fused.project(hidden)
     names = ("q_proj", "k_proj", "v_proj")
@@ -214,15 +229,15 @@ def _drawn(stream):
     return stream.question_answering(asked, 4, temperature=1.0, seed=3)
 
 
-def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
+def test_a_recorded_pass_neither_waits_nor_copies(host_base, monkeypatch):
     """On a device, whose graphs may do neither; and a token waits for the one before it alone."""
     monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
     monkeypatch.setattr(graph, "capture", _run_again)
-    model, inside, costs = copy.deepcopy(base.model), [], []
+    model, inside, costs = copy.deepcopy(host_base.model), [], []
     original = captured_pass.CapturedPass._run
     with pretended_devices(1) as traffic:
         spread(model, 1)
-        stream = without_end(_open(base, model, "captured"))
+        stream = without_end(_open(host_base, model, "captured"))
         watch_frames(stream, random_frames(20))
 
         def watched(self):
@@ -237,7 +252,7 @@ def test_a_recorded_pass_neither_waits_nor_copies(base, monkeypatch):
             waits = Counter(kind for kind, _ in traffic.waits.elements())
             costs.append((waits, traffic.num_copies("h2d", "index"), traffic.num_copies("d2h")))
         drawn = _drawn(stream)
-    plain = without_end(_stream(base, "plain"))
+    plain = without_end(_stream(host_base, "plain"))
     assert (answer, drawn) == (ask(plain, "?", 6), _drawn(plain))
     assert set(inside) == {(0, 0)}
     (_, uploads, sent), (waits, more_uploads, more_sent) = costs[1:]
@@ -269,8 +284,8 @@ def _operators_per_token(base, num_layers):
     return (counts[1] - counts[0]) / 2
 
 
-def test_operators_per_token_and_layer(base):
-    few, many = (_operators_per_token(base, count) for count in (4, 8))
+def test_operators_per_token_and_layer(host_base):
+    few, many = (_operators_per_token(host_base, count) for count in (4, 8))
     assert (many - few) / 4 <= 15
     beside = few - (many - few)
     assert beside <= 32  # embedding, angles, norm, head, choice
@@ -332,7 +347,7 @@ def test_graphs_on_a_gpu(checkpoint, family, policy):
 def test_weights_that_changed_are_used(base):
     """By moving there and back, by other parameters, by an edit of a head's norm."""
     layer = copy.deepcopy(base.language_model.layers[0])
-    hidden = torch.randn(3, base.text_config.hidden_size, generator=torch.manual_seed(0))
+    hidden = _rows(base, 3)
     plain, fused = PlainLayer(layer), FusedLayer(layer)
     attention = layer.self_attn
 
@@ -371,8 +386,8 @@ def test_modules_that_took_the_place_of_others_are_used(base, name):
     setattr(getattr(layer, owner), part, copy.deepcopy(layer.get_submodule(name)))
     layer.get_submodule(name).weight.mul_(-1)
     fused.refresh()
-    hidden = torch.randn(3, base.text_config.hidden_size, generator=torch.manual_seed(0))
-    rows = torch.randn(3, fused.num_heads * fused.width, generator=torch.manual_seed(1))
+    hidden = _rows(base, 3)
+    rows = _rows(base, 3, fused.num_heads * fused.width, seed=1)
     for each in (fused, FusedLayer(layer)):  # a stream of before, and one that is opened now
         assert largest_error(each.finish(hidden, rows), plain.finish(hidden, rows)) < TOLERANCE
         pairs = zip(each.project(hidden), plain.project(hidden), strict=True)

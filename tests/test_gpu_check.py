@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,38 @@ def test_a_part_that_fails_or_passes_nothing_or_hangs_fails_the_check(
     out = tmp_path / "out.json"
     assert gpu_check.main(["--device", "cpu", "--parts", "nano", "--out", str(out)]) == code
     assert json.loads(out.read_text())["passed"] == (code == 0)
+
+
+def test_parts_at_once_share_the_cores_and_keep_their_output_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_check, "MOST_WORKERS", 16)
+    seen, all_there = [], threading.Barrier(3, timeout=30)  # breaks unless all three run at once
+
+    def run(files, left_out, seconds, environment, workers, log):
+        all_there.wait()
+        seen.append((environment["HERMES_TEST_DTYPE"], workers, log.name))
+        return {"exit_code": 0, "seconds": 1.0, "passed": 3}
+
+    monkeypatch.setattr(gpu_check, "left_out_files", lambda files, optional: {})
+    monkeypatch.setattr(gpu_check, "run_tests", run)
+    out, names = tmp_path / "out.json", sorted(gpu_check.PRECISIONS)
+    command = ["--device", "cpu", "--parts", *names, "--together", "--out", str(out)]
+    assert gpu_check.main(command) == 0
+    assert sorted(seen) == [(name, 5, f"out-{name}.log") for name in names]
+    report = json.loads(out.read_text())
+    assert sorted(report["parts"]) == names and report["passed"]
+
+
+def test_what_cannot_run_at_once_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        gpu_check.main(["--together"])
+    assert "--together: give --parts" in capsys.readouterr().err
+
+
+def test_output_goes_where_it_should(tmp_path):
+    path, log = tmp_path / "test_part.py", tmp_path / "part.log"
+    path.write_text("def test_it():\n    assert 0, 'said why'\n")
+    assert run_tests([str(path)], {}, 60, {}, 1, log)["exit_code"] == 1
+    assert "said why" in log.read_text()
 
 
 def test_without_pydantic_the_demo_is_left_out_not_passed(tmp_path, monkeypatch, capsys):

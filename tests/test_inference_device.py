@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny import largest_error
 
+from efficiency.operators import Operators
 from inference import ModelLoadError, attention
 from inference.attention import KERNELS, choose_kernel
 
@@ -38,6 +39,9 @@ def test_every_kernel_is_causal_to_the_lower_right(kernel, num_new, num_keys):
     expected = _naive_attention(queries, keys, values, 0.35)
     ours = getattr(attention, kernel)(queries, keys, values, 0.35)
     assert largest_error(ours, expected) < 1e-5
+    with Operators() as operators:
+        counted = getattr(attention, kernel)(queries, keys, values, 0.35)
+    assert torch.equal(counted, ours) and operators.count
 
 
 OBSTACLES = [

@@ -158,10 +158,9 @@ def test_ten_thousand_renumberings_equal_one(load, kv_dtype):
 
 
 def test_half_precision_rotates_by_float32_angles(load):
-    tables = [
-        load("qwen3", dtype).decoder.angles(torch.tensor([[1, 999, 25_000]] * 3))
-        for dtype in ("float32", "float16")
-    ]
+    engines = [load("qwen3", dtype) for dtype in ("float32", "float16")]
+    positions = torch.tensor([[1, 999, 25_000]] * 3).to(engines[0].device)
+    tables = [engine.decoder.angles(positions) for engine in engines]
     for exact, half in zip(*tables, strict=True):
         assert exact.dtype == half.dtype == torch.float32 and torch.equal(exact, half)
 

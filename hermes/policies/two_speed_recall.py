@@ -22,6 +22,7 @@ from hermes.policy_parts.archive.archive_policy import ArchivePolicy, Room
 from hermes.policy_parts.archive.frame_store import ON_FULL, mean_query
 from hermes.policy_parts.frames import frame_tail
 from hermes.policy_parts.options import check_choice, check_count, check_flag, check_share
+from hermes.policy_parts.selection import top_after
 from hermes.policy_parts.value_norm import known_frames
 from hermes.store.layer_stack import LayerStack
 
@@ -122,13 +123,14 @@ class TwoSpeedRecall(ArchivePolicy, TwoSpeed):
     def _stays(
         self, stack: LayerStack, index: int, plan: _Plan, query: Tensor, recalled: Tensor
     ) -> Tensor:
-        """Visual tokens of the stream that the question still sees in this layer, ascending."""
+        """Visual tokens of the stream that the question still sees in this layer, ascending: what
+        comes back anyway and text of frames only where nothing else is left."""
         total = stack.num_visual - plan.recent
         rows = slice(stack.num_prefix, stack.num_prefix + total)
         keys = stack.keys[index, :, rows].float()
         looks = keys.transpose(0, 1).flatten(1) @ query
         twice = torch.isin(stack.origin.frame[index, rows], recalled)
         twice |= stack.origin.is_text[index, rows]  # a question reads pictures only
-        past = looks.masked_fill(twice, -torch.inf).topk(plan.past).indices.sort()[0]
+        past = top_after(looks[None], ~twice[None], plan.past)[0]
         recent = torch.arange(total, stack.num_visual, device=stack.device)
         return torch.cat((past, recent))

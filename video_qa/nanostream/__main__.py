@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from video_qa.nanostream.degrees import DEGREES
 from video_qa.nanostream.questions import EDITIONS
 from video_qa.nanostream.write import FORMATS, SPLITS, NanoStreamError, Settings, write_split
 
@@ -39,6 +40,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         type=int,
         default=default.questions_per_task,
         help="questions of each task per stream, asked with options and in words",
+    )
+    add(
+        "--degree",
+        choices=tuple(DEGREES),
+        default=default.degree,
+        help="how hard the streams are: noisy (sensor, light, jitter), busy (flashes, cuts, odd "
+        "things, bursts and lulls), rich (hundreds of looks)",
     )
     add(
         "--edition",

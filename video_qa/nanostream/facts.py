@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from video_qa.nanostream.degrees import CLEAN
 from video_qa.nanostream.world import State, Thing, World
 
 
@@ -10,6 +11,7 @@ from video_qa.nanostream.world import State, Thing, World
 class Facts:
     """Knowledge after watching seconds `0 .. second`, updated in place by `follow`."""
 
+    degree: str = CLEAN
     second: int = -1
     visible: State = ()
     first: Thing | None = None
@@ -51,7 +53,7 @@ class Facts:
 
 def follow(world: World) -> Iterator[Facts]:
     """Yield the same `Facts` once per second; read it before asking for the next."""
-    facts = Facts()
+    facts = Facts(world.degree)
     starts = {scene.start_second for scene in world.scenes}
     for second, state in enumerate(world.states):
         facts.see(state, second in starts)

@@ -4,6 +4,7 @@ import random
 
 from video_qa.nanostream.draft import Draft, others, visible_words
 from video_qa.nanostream.facts import Facts
+from video_qa.nanostream.shares import CHANGE_SHARES, COUNT_SHARES
 from video_qa.nanostream.vocabulary import CHANGES, COLOURS, COUNTS, PLACES, SHAPES
 from video_qa.nanostream.world import Thing
 
@@ -28,15 +29,10 @@ def now_count(facts: Facts, rng: random.Random) -> Draft | None:
     return Draft("How many objects are visible?", count, others(COUNTS[1:], count))
 
 
-# Share of the seconds that may be asked about, by the answer: one thing is visible for about 48 %
-# of a stream of a minute, two for 31 %, three for 21 %.
-COUNT_SHARES = {"1": 0.43, "2": 0.67}
-
-
 def now_count_evenly(facts: Facts, rng: random.Random) -> Draft | None:
     """All three answers about equally often."""
-    draft = now_count(facts, rng)
-    return draft if draft and rng.random() < COUNT_SHARES.get(draft.answer, 1.0) else None
+    draft, shares = now_count(facts, rng), COUNT_SHARES[facts.degree]
+    return draft if draft and rng.random() < shares.get(draft.answer, 1.0) else None
 
 
 def _previous(facts: Facts) -> Thing | None:
@@ -90,19 +86,18 @@ def recent_former_place(facts: Facts, rng: random.Random) -> Draft | None:
     return Draft(f"Where was the {pair[0].shape} before it moved?", pair[0].place, wrong)
 
 
-# Share of the seconds that may be asked about, by the number of things visible and the answer:
-# without it the number alone would tell the answer (of two things mostly one has just come).
-# Least over most frequent answer in streams of 64, 256 and 1,024 s, averaged.
-CHANGE_SHARES = {(1, "colour"): 0.66, (1, "place"): 0.31, (2, "number"): 0.19}
-CHANGE_SHARES |= {(2, "place"): 0.85, (3, "colour"): 0.89, (3, "place"): 0.80}
-
-
-def recent_change(facts: Facts, rng: random.Random) -> Draft | None:
-    """All three answers about equally often, however many things are visible."""
+def what_changed(facts: Facts) -> tuple[int, str] | None:
+    """Number of things visible, which alone would tell (of two mostly one has just come); what."""
     if facts.change() is None:
         return None
     pair = _changed(facts)
     answer = "number" if pair is None else "place" if pair[0].colour == pair[1].colour else "colour"
-    if rng.random() >= CHANGE_SHARES.get((len(facts.visible), answer), 1.0):
+    return len(facts.visible), answer
+
+
+def recent_change(facts: Facts, rng: random.Random) -> Draft | None:
+    """All three answers about equally often, however many things are visible."""
+    found = what_changed(facts)
+    if found is None or rng.random() >= CHANGE_SHARES[facts.degree].get(found, 1.0):
         return None
-    return Draft("What changed last?", answer, others(CHANGES, answer))
+    return Draft("What changed last?", found[1], others(CHANGES, found[1]))

@@ -1,13 +1,17 @@
 """What happens in a stream, second by second: pure data, a function of the seed alone."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from video_qa.nanostream.degrees import CLEAN, Degree, degree_named
+from video_qa.nanostream.marks import CUTAWAY, FLASH, Mark, make_marks
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 
 MAX_COLOURS_PER_SHAPE = 3
-QUIET_SCENE_SECONDS = (4, 8)  # inclusive range of a scene in which nothing changes
-EVENTFUL_SCENE_SECONDS = (6, 10)
+SHORTEST_SECONDS = 4  # of a stream, and of a scene outside bursts
+BURST_SCENES, BURST_SECONDS = (3, 5), (3, 4)  # inclusive ranges
+LULL_SECONDS = (14, 30)  # of the one scene between two bursts
 SECONDS_AROUND_EVENT = 3  # an event has at least so many seconds before and after it in its scene
 EVENT_KINDS = ("recolour", "move", "join", "leave")
 
@@ -40,6 +44,15 @@ class World:
     seed: int
     states: tuple[State, ...]
     scenes: tuple[Scene, ...]
+    degree: str = CLEAN
+    marks: tuple[Mark, ...] = ()
+
+    def marks_at(self, second: int) -> list[Mark]:
+        return [mark for mark in self.marks if mark.at(second)]
+
+    def unseen(self, second: int) -> bool:
+        """Whether the picture of this second shows nothing of its state: nothing is asked there."""
+        return any(mark.kind in (FLASH, CUTAWAY) for mark in self.marks_at(second))
 
     @property
     def num_seconds(self) -> int:
@@ -57,52 +70,66 @@ class Cast:
     rare: dict[str, str]
 
 
-def make_cast(rng: random.Random) -> Cast:
+def make_cast(rng: random.Random, degree: Degree) -> Cast:
     shapes = rng.sample(SHAPES, len(SHAPES))
-    num_absent = rng.choice((1, 1, 2))
-    regular, rare = shapes[:4], shapes[4 : len(shapes) - num_absent]
-    sizes = (1, 2, 3, rng.randint(1, MAX_COLOURS_PER_SHAPE))
+    num_absent, num_regular = rng.choice((1, 1, 2)), degree.num_regular
+    regular, rare = shapes[:num_regular], shapes[num_regular : len(shapes) - num_absent]
+    sizes = [1, 2, 3, *(rng.randint(1, MAX_COLOURS_PER_SHAPE) for _ in regular[3:])]
     palette = {
         shape: tuple(rng.sample(COLOURS, size)) for shape, size in zip(regular, sizes, strict=True)
     }
     return Cast(palette, {shape: rng.choice(COLOURS) for shape in rare})
 
 
-def make_world(seed: int, num_seconds: int) -> World:
+def make_world(seed: int, num_seconds: int, degree: str = CLEAN) -> World:
     """Build the stream of `num_seconds` seconds that belongs to `seed`.
 
     Raises:
-        ValueError: if there is not room for at least one scene.
+        ValueError: if there is not room for at least one scene, or no such degree.
     """
-    if num_seconds < QUIET_SCENE_SECONDS[0]:
+    if num_seconds < SHORTEST_SECONDS:
         raise ValueError(
-            f"a stream of {num_seconds} s is too short: at least {QUIET_SCENE_SECONDS[0]} s needed"
+            f"a stream of {num_seconds} s is too short: at least {SHORTEST_SECONDS} s needed"
         )
+    settings = degree_named(degree)
     rng = random.Random(seed)
-    cast = make_cast(rng)
-    spans = _scene_spans(rng, num_seconds)
+    cast = make_cast(rng, settings)
+    spans = _scene_spans(rng, num_seconds, settings)
     rare_at = _rare_scenes(rng, cast, len(spans))
     states: list[State] = []
     scenes = []
     before: State = ()
     for number, (start, end) in enumerate(spans):
-        before = _first_state(rng, cast, rare_at.get(number), before, single=number == 0)
+        before = _first_state(rng, cast, rare_at.get(number), before, number == 0, settings)
         states += _play_scene(rng, cast, before, end - start)
         scenes.append(Scene(start, end, rng.getrandbits(32)))
         before = states[-1]
-    return World(seed, tuple(states), tuple(scenes))
+    marks = make_marks(settings, seed, states, spans)
+    return World(seed, tuple(states), tuple(scenes), degree, marks)
 
 
-def _scene_spans(rng: random.Random, num_seconds: int) -> list[tuple[int, int]]:
+def _scene_spans(rng: random.Random, num_seconds: int, degree: Degree) -> list[tuple[int, int]]:
+    lengths = _bursts(rng) if degree.bursts else _steady(rng, degree)
     spans, start = [], 0
     while start < num_seconds:
-        span = EVENTFUL_SCENE_SECONDS if rng.random() < 0.6 else QUIET_SCENE_SECONDS
-        end = start + rng.randint(*span)
-        if num_seconds - end < QUIET_SCENE_SECONDS[0]:
+        end = start + next(lengths)
+        if num_seconds - end < SHORTEST_SECONDS:
             end = num_seconds
         spans.append((start, end))
         start = end
     return spans
+
+
+def _steady(rng: random.Random, degree: Degree) -> Iterator[int]:
+    while True:
+        span = degree.eventful_seconds if rng.random() < 0.6 else degree.calm_seconds
+        yield rng.randint(*span)
+
+
+def _bursts(rng: random.Random) -> Iterator[int]:
+    while True:
+        yield from (rng.randint(*BURST_SECONDS) for _ in range(rng.randint(*BURST_SCENES)))
+        yield rng.randint(*LULL_SECONDS)
 
 
 def _rare_scenes(rng: random.Random, cast: Cast, num_scenes: int) -> dict[int, Thing]:
@@ -116,14 +143,19 @@ def _rare_scenes(rng: random.Random, cast: Cast, num_scenes: int) -> dict[int, T
 
 
 def _first_state(
-    rng: random.Random, cast: Cast, rare: Thing | None, before: State, single: bool
+    rng: random.Random,
+    cast: Cast,
+    rare: Thing | None,
+    before: State,
+    single: bool,
+    degree: Degree,
 ) -> State:
     """Pick one to three things of different shape, colour and place.
 
     A lone thing of the scene before does not come back at once: otherwise nobody could tell
     what "the previous scene" showed.
     """
-    count = 1 if single else rng.choices((1, 2, 3), (0.5, 0.25, 0.25))[0]
+    count = 1 if single else rng.choices((1, 2, 3), degree.counts)[0]
     things = [rare] if rare else []
     barred = {before[0].shape} if len(before) == 1 else set()
     for shape in rng.sample(sorted(set(cast.palette) - barred), len(set(cast.palette) - barred)):

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eval.whole_file import write_text
+from video_qa.nanostream.degrees import CLEAN, DEGREES
 from video_qa.nanostream.facts import follow
 from video_qa.nanostream.questions import (
     EDITIONS,
@@ -23,7 +24,7 @@ from video_qa.nanostream.questions import (
 )
 from video_qa.nanostream.render import render
 from video_qa.nanostream.video import FPS, SIZE, encode
-from video_qa.nanostream.world import QUIET_SCENE_SECONDS, World, make_world
+from video_qa.nanostream.world import SHORTEST_SECONDS, World, make_world
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Settings:
 
     `video_format` "npy" stores frames as they were rendered, one per second, without a video coder.
     `questions_per_task` counts the seconds asked about, per stream and task; each is asked once
-    with options and once in words. `edition` decides which questions are asked, not what is seen.
+    with options and once in words. `edition` decides which questions are asked, not what is seen,
+    and `degree` how hard it is to watch and to hold (`degrees.py`).
 
     Raises:
         NanoStreamError: a value is out of range.
@@ -60,13 +62,15 @@ class Settings:
     video_format: str = "mp4"
     questions_per_task: int = 2
     edition: int = NEWEST_EDITION
+    degree: str = CLEAN
 
     def __post_init__(self) -> None:
-        shortest = QUIET_SCENE_SECONDS[0] / 60
+        shortest = SHORTEST_SECONDS / 60
         rules = {
             f"split is one of {', '.join(SPLITS)}": self.split in SPLITS,
             "num_streams >= 1": self.num_streams >= 1,
             f"edition is one of {', '.join(map(str, EDITIONS))}": self.edition in EDITIONS,
+            f"degree is one of {', '.join(DEGREES)}": self.degree in DEGREES,
             "questions_per_task >= 1": self.questions_per_task >= 1,
             f"{shortest:.3f} <= min_minutes <= max_minutes <= 60": (
                 shortest <= self.min_minutes <= self.max_minutes <= 60
@@ -90,7 +94,7 @@ def stream_seed(settings: Settings, number: int) -> int:
 def make_stream(settings: Settings, number: int) -> World:
     seed = stream_seed(settings, number)
     minutes = random.Random(f"length {seed}").uniform(settings.min_minutes, settings.max_minutes)
-    return make_world(seed, round(minutes * 60))
+    return make_world(seed, round(minutes * 60), settings.degree)
 
 
 def pick_drafts(world: World, per_task: int, edition: int) -> list[tuple[int, str, Draft]]:
@@ -102,6 +106,8 @@ def pick_drafts(world: World, per_task: int, edition: int) -> list[tuple[int, st
     tasks = EDITIONS[edition]
     candidates: dict[str, list[tuple[int, Draft]]] = {name: [] for name in tasks}
     for facts in follow(world):
+        if world.unseen(facts.second):
+            continue
         for name, task in tasks.items():
             draft = task(facts, rng)
             if draft:
@@ -170,7 +176,9 @@ def _unlike(path: Path, wanted: Mapping[str, Any]) -> list[str]:
     if not path.exists():
         return []
     try:
-        stored = {"edition": FIRST_EDITION} | json.loads(path.read_text(encoding="utf-8"))
+        stored = {"edition": FIRST_EDITION, "degree": CLEAN} | json.loads(
+            path.read_text(encoding="utf-8")
+        )
     except (ValueError, TypeError):
         return ["it cannot be read"]
     return [

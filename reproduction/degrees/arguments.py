@@ -10,7 +10,6 @@ from typing import Any
 
 from reproduction.degrees.plan import (
     BUDGETS,
-    DEGREES,
     LENGTHS,
     MEMORIES,
     OTHER_RATES,
@@ -19,6 +18,7 @@ from reproduction.degrees.plan import (
     Plan,
 )
 from video_qa.comparison.arguments import names_of
+from video_qa.nanostream.degrees import DEGREES
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -29,7 +29,12 @@ def parser(description: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = built.add_argument
-    add("--degrees", type=_among(DEGREES), default=DEGREES, help=_listed(DEGREES))
+    add(
+        "--degrees",
+        type=_among(tuple(DEGREES)),
+        default=tuple(DEGREES),
+        help=_listed(tuple(DEGREES)),
+    )
     for length in LENGTHS:
         what = f"streams of {length.seconds} s to watch per degree, the first of "
         what += f"{length.num_streams}; 0: none (default: all)"

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from eval.multiple_choice.task_groups import ALL
-from reproduction.degrees.plan import RATES_BUDGET
+from reproduction.degrees.results import main_budget
 from video_qa.comparison.arguments import FLOORS
 from video_qa.comparison.pages.svg import colour, figure_style, marker, panel, to_svg
 
@@ -40,7 +40,7 @@ def all_questions(accuracies: pd.DataFrame, ours: str) -> str:
 def far_against_recent(accuracies: pd.DataFrame, ours: str) -> str:
     """A point per memory at the middle budget."""
     rows = _main(accuracies)
-    rows = rows[rows["kv_size"] == RATES_BUDGET]
+    rows = rows[rows["kv_size"] == main_budget(rows)]
 
     def draw(axes: Axes, own: pd.DataFrame, style: dict[str, Any]) -> None:
         recent, far = (own[own["group"] == name] for name in ("recent past", "far past"))

@@ -12,7 +12,7 @@ from eval.ranking.verdict import ALPHA
 from reproduction.degrees.costs import Measured
 from reproduction.degrees.goals import goals, leads_on_best
 from reproduction.degrees.plan import BASE_FPS, RATES_BUDGET
-from reproduction.degrees.results import RANKED, Results
+from reproduction.degrees.results import RANKED, Results, main_budget
 from reproduction.degrees.tables import (
     TEXT,
     Rows,
@@ -41,7 +41,7 @@ def page(results: Results, measured: Measured | None, ours: str, command: str) -
         TEXT["head"].format(command=command, streams=_streams(accuracies)),
         *_verdict(accuracies),
         *_lead(results.differences, measured, ours),
-        *_costs(measured),
+        *_costs(measured, main_budget(accuracies)),
         *_tables(accuracies),
         *_other_rates(accuracies),
         *_settings(accuracies),
@@ -74,7 +74,7 @@ def _verdict(accuracies: pd.DataFrame) -> Iterator[str]:
     own = accuracies[accuracies["part"] == "memories"]
     yield TEXT["verdict"].format(percent=100 * ALPHA)
     cases = dict.fromkeys(zip(own["length"], own["kv_size"], strict=True))
-    main = (own["length"].iloc[0], RATES_BUDGET)
+    main = (own["length"].iloc[0], main_budget(own))
     for length, kv_size in sorted(cases, key=lambda case: case != main):
         rows = own[(own["length"] == length) & (own["kv_size"] == kv_size)]
         yield f"**{length} the trained length, {kv_size} tokens per layer**\n"
@@ -131,7 +131,7 @@ def _lead(differences: pd.DataFrame, measured: Measured | None, ours: str) -> It
     )
 
 
-def _costs(measured: Measured | None) -> Iterator[str]:
+def _costs(measured: Measured | None, kv_size: int) -> Iterator[str]:
     if measured is None:
         return
     yield TEXT["costs"].format(
@@ -162,20 +162,20 @@ def _costs(measured: Measured | None) -> Iterator[str]:
             "yes" if one.works_at_question_time else "no",
         ]
         for one in measured.costs.values()
-        if one.kv_size == RATES_BUDGET
+        if one.kv_size == kv_size
     ]
     yield markdown(names.split(", "), rows)
 
 
 def _tables(accuracies: pd.DataFrame) -> Iterator[str]:
     own = accuracies[accuracies["part"] == "memories"]
-    first = own["length"].iloc[0]
+    first, kv_size = own["length"].iloc[0], main_budget(own)
     yield TEXT["tables"]
     for degree in dict.fromkeys(own["degree"]):
         rows = own[own["degree"] == degree]
         yield f"### {str(degree).capitalize()}\n"
-        yield f"{first}, {RATES_BUDGET} tokens:\n"
-        yield _by_group(rows[(rows["length"] == first) & (rows["kv_size"] == RATES_BUDGET)])
+        yield f"{first}, {kv_size} tokens:\n"
+        yield _by_group(rows[(rows["length"] == first) & (rows["kv_size"] == kv_size)])
         yield "All questions, by length and budget:\n"
         everything = rows[rows["group"] == ALL]
         columns = everything["length"] + ", " + everything["kv_size"].astype(str)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hermes.policy_text import POLICY_NAMES
 from video_qa.comparison.arguments import FLOORS
+from video_qa.nanostream.degrees import DEGREES
 
-DEGREES = ("clean", "noisy", "busy", "rich")
 BUDGETS = (128, 64, 32)
 """Visual tokens per layer: a half, a quarter, an eighth of what hermes-nano was trained on."""
 BASE_FPS = 1.0
@@ -92,7 +92,7 @@ class Comparison:
 class Plan:
     """What was asked for on the command line."""
 
-    degrees: tuple[str, ...] = DEGREES
+    degrees: tuple[str, ...] = tuple(DEGREES)
     lengths: tuple[Length, ...] = LENGTHS
     num_streams: dict[str, int] = field(default_factory=dict)
     """By name of the length; all of its streams where it is not named."""

@@ -16,7 +16,7 @@ from eval.ranking.scores import GroupScores, group_scores, side_by_side
 from eval.ranking.verdict import leads, standings
 from eval.results_table import cluster_column
 from eval.whole_file import write_text
-from reproduction.degrees.plan import Comparison
+from reproduction.degrees.plan import RATES_BUDGET, Comparison
 from video_qa.comparison.arguments import FLOORS
 
 RANKED = ("memories", "rates")
@@ -66,6 +66,12 @@ def collect(
     return Results(pd.DataFrame(accuracies), pd.DataFrame(differences))
 
 
+def main_budget(accuracies: pd.DataFrame) -> int:
+    """The budget that is shown in full: that of the other rates, else the largest one."""
+    sizes = set(accuracies[accuracies["part"] == "memories"]["kv_size"])
+    return RATES_BUDGET if RATES_BUDGET in sizes else max(sizes)
+
+
 def _others(names: Sequence[str], ours: str, kin: Sequence[str]) -> list[str]:
     left_out = {ours, *kin, *FLOORS}
     return [name for name in names if name not in left_out and not name.startswith(f"{ours}:")]
@@ -90,4 +96,4 @@ def _where(comparison: Comparison, kv_size: int, group: str) -> dict[str, Any]:
     return dict(zip(WHERE, (*values, group), strict=True))
 
 
-__all__ = ["ALL", "RANKED", "WHERE", "Results", "collect"]
+__all__ = ["ALL", "RANKED", "WHERE", "Results", "collect", "main_budget"]

@@ -19,7 +19,6 @@ VIDEO_FPS = 2
 def settings_of(world: World) -> Settings:
     """What decides every byte of its streams."""
     minutes = world.length.seconds / 60
-    degree = {} if world.degree == "clean" else {"degree": world.degree}
     return Settings(
         split="test",
         num_streams=world.length.num_streams,
@@ -27,7 +26,7 @@ def settings_of(world: World) -> Settings:
         max_minutes=minutes,
         fps=VIDEO_FPS,
         questions_per_task=world.length.questions_per_task,
-        **degree,  # type: ignore[arg-type]
+        degree=world.degree,
     )
 
 

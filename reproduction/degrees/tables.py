@@ -19,9 +19,10 @@ parameters, trained on at most 64 frames of 4 tokens), multiple choice, edition 
 questions, test split, fp32 on the CPU, one frame per second unless said otherwise. 4x are
 streams of 256 s, 16x of 1,024 s, four and sixteen times what the model was trained on. Budgets
 are visual tokens per layer: 128, 64 and 32 are the last 32, 16 and 8 seconds. The four degrees
-of the world (clean, noisy, busy, rich) are described in `data/README.md`. Streams: {streams}.
-Files that pandas reads: `comparison/accuracies.csv`, `comparison/differences.csv`,
-`comparison/costs.json`. Intervals are 95 %, clustered by video (`eval/intervals.py`). One
+of the world (clean, noisy, busy, rich) are those of `video_qa/nanostream/degrees.py`.
+
+Streams: {streams}. Files that pandas reads: `comparison/accuracies.csv`,
+`comparison/differences.csv`, `comparison/costs.json`. Intervals are 95 %, clustered by video (`eval/intervals.py`). One
 training seed.
 
 ![accuracy over all questions against the budget](comparison/all_questions.svg)

@@ -41,7 +41,7 @@ def parser(description: str) -> argparse.ArgumentParser:
         add(f"--streams_{length.name}", type=_count(length.num_streams), help=what)
     add("--policies", type=_policies, default=MEMORIES, help="default: all of the registry")
     add("--budgets", type=_numbers(int), default=BUDGETS, help=_listed(BUDGETS))
-    rates = f"other frame rates, watched by six memories at {RATES_BUDGET} tokens; '': none; "
+    rates = f"other rates, watched by six memories and --ours at {RATES_BUDGET} tokens; '': none; "
     add("--rates", type=_numbers(float), default=OTHER_RATES, help=rates + _listed(OTHER_RATES))
     parts = "memories: all at all budgets; rates: at other rates; variants, trade: settings of "
     add("--parts", type=_among(PARTS), default=PARTS, help=f"{parts}hermes and two_speed")
@@ -73,6 +73,7 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         budgets=tuple(arguments.budgets),
         rates=tuple(arguments.rates),
         parts=tuple(arguments.parts),
+        ours=arguments.ours,
     )
 
 

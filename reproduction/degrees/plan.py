@@ -100,6 +100,8 @@ class Plan:
     budgets: tuple[int, ...] = BUDGETS
     rates: tuple[float, ...] = OTHER_RATES
     parts: tuple[str, ...] = PARTS
+    ours: str = "two_speed"
+    """Is among the memories at other rates, whatever it is."""
 
     def worlds(self) -> list[World]:
         """Length by length, so that a stopped run has all degrees of the first."""
@@ -126,7 +128,8 @@ class Plan:
         policies, budgets = (*self.policies, *FLOORS), self.budgets
         if part == "rates":
             rates = self.rates if world.length.name == self.lengths[0].name else ()
-            policies, budgets = tuple(p for p in AT_OTHER_RATES if p in self.policies), budget
+            named = dict.fromkeys((self.ours, *AT_OTHER_RATES))
+            policies, budgets = tuple(name for name in named if name in self.policies), budget
         elif part in ("variants", "trade"):
             policies, budgets = {"variants": VARIANTS, "trade": TRADE}[part], budget
         for rate in rates:

@@ -22,8 +22,8 @@ are visual tokens per layer: 128, 64 and 32 are the last 32, 16 and 8 seconds. T
 of the world (clean, noisy, busy, rich) are those of `video_qa/nanostream/degrees.py`.
 
 Streams: {streams}. Files that pandas reads: `comparison/accuracies.csv`,
-`comparison/differences.csv`, `comparison/costs.json`. Intervals are 95 %, clustered by video (`eval/intervals.py`). One
-training seed.
+`comparison/differences.csv`, `comparison/costs.json`. Intervals are 95 %, clustered by video
+(`eval/intervals.py`). One training seed.
 
 ![accuracy over all questions against the budget](comparison/all_questions.svg)
 """,
@@ -79,6 +79,8 @@ what the policy was planned to be, the past by guidance attention with floors.
 * `two_speed` was tuned on the training split of this world, the others have their papers'
   constants.
 * Times are those of a small model on a CPU: for their order only.
+
+The same on real benchmarks: `docs/reproducing.md`; nothing of it has been run for these tables.
 """,
 }
 

@@ -27,7 +27,7 @@ from reproduction.degrees.arguments import parser, plan_of
 from reproduction.degrees.costs import COSTS_FILE, Measured, measure
 from reproduction.degrees.estimate import estimate_lines
 from reproduction.degrees.page import page, verdict_lines
-from reproduction.degrees.plan import Comparison, Plan
+from reproduction.degrees.plan import RATES_BUDGET, Comparison, Plan
 from reproduction.degrees.results import collect
 from reproduction.degrees.run import STOPPED, run_all
 from reproduction.degrees.streams import annotations_of, write_streams
@@ -67,10 +67,11 @@ def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> int:
 
 
 def _measure(plan: Plan, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> None:
-    """Measure the costs that are not known yet, and store them."""
+    """Measure the costs at one budget that are not known yet, and store them."""
     known = _measured(arguments.out)
     costs = dict(known.costs) if known else {}
-    runs = [(name, size) for size in plan.budgets for name in (*plan.policies, *FLOORS)]
+    size = RATES_BUDGET if RATES_BUDGET in plan.budgets else max(plan.budgets)
+    runs = [(name, size) for name in (*plan.policies, *FLOORS)]
     missing = [run for run in runs if run not in costs]
     if missing and comparisons:
         print(f"costs of {len(missing)} runs, one after the other", flush=True)

@@ -45,7 +45,11 @@ def write_streams(worlds: Sequence[World], data: Path, jobs: int) -> None:
         [(data / world.name, settings_of(world)) for world in worlds[i::jobs]] for i in range(jobs)
     ]
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_write, args=(part, os.getpid())) for part in parts if part]
+    processes = [
+        context.Process(target=_write, args=(part, os.getpid()), daemon=True)
+        for part in parts
+        if part
+    ]
     try:
         for process in processes:
             process.start()

@@ -43,7 +43,7 @@ Points over all questions, and a lower bound that holds for all other memories a
 """,
     "costs": """## What each memory costs
 
-Measured alone on one stream ({machine}, one process, one thread; {frames} frames,
+Measured alone on one stream ({machine}, one process, median of three rounds; {frames} frames,
 {questions} questions, chunks end where a question is due). Ingest is a frame's way through the
 vision tower ({vision:.1f} ms of it; the comparisons themselves encode each frame once for all
 memories), the layers of the decoder that it passes then, and compression. Device bytes are what

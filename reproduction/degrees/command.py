@@ -99,9 +99,10 @@ def _report(comparisons: Sequence[Comparison], arguments: argparse.Namespace, co
         (folder / "comparison").mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             write_text(folder / name, text)
-        results.write(folder / "comparison")
+        results.write_csv(folder / "comparison")
         if measured is not None:
             measured.write(folder / "comparison")
+    results.write_json(arguments.out / "comparison")
     print("\n".join(verdict_lines(results, measured, ours)))
     print(f"Page: {arguments.out / PAGE_FILE}")
     return 0

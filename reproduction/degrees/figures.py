@@ -34,7 +34,13 @@ def all_questions(accuracies: pd.DataFrame, ours: str) -> str:
         axes.minorticks_off()
 
     labels = ("visual tokens per layer", "all questions: accuracy in %")
-    return _panels(rows, ours, draw, labels, "Accuracy over all questions against the budget")
+    return _panels(
+        rows,
+        _coloured(accuracies, ours),
+        draw,
+        labels,
+        "Accuracy over all questions against the budget",
+    )
 
 
 def far_against_recent(accuracies: pd.DataFrame, ours: str) -> str:
@@ -48,7 +54,7 @@ def far_against_recent(accuracies: pd.DataFrame, ours: str) -> str:
         axes.plot(*points, markersize=6, **style)
 
     labels = ("recent past: accuracy in %", "far past: accuracy in %")
-    return _panels(rows, ours, draw, labels, "Far past against recent past")
+    return _panels(rows, _coloured(accuracies, ours), draw, labels, "Far past against recent past")
 
 
 def _main(accuracies: pd.DataFrame) -> pd.DataFrame:
@@ -56,21 +62,27 @@ def _main(accuracies: pd.DataFrame) -> pd.DataFrame:
     return own[own["length"] == own["length"].iloc[0]]
 
 
-def _coloured(rows: pd.DataFrame, ours: str) -> list[str]:
-    """Ours, then the best over all that is drawn."""
-    means = rows.groupby("policy")["accuracy_percent"].mean().sort_values(ascending=False)
+def _coloured(accuracies: pd.DataFrame, ours: str) -> list[str]:
+    """Ours, then the best over all questions, budgets and degrees."""
+    rows = _main(accuracies)
+    means = (
+        rows[rows["group"] == ALL]
+        .groupby("policy")["accuracy_percent"]
+        .mean()
+        .sort_values(ascending=False)
+    )
     names = [ours, *means.index.drop(ours)] if ours in means.index else list(means.index)
     return names[:MOST_COLOURED]
 
 
 def _panels(
     rows: pd.DataFrame,
-    ours: str,
+    named: Sequence[str],
     draw: Callable[[Axes, pd.DataFrame, dict[str, Any]], None],
     labels: Sequence[str],
     title: str,
 ) -> str:
-    degrees, named = list(dict.fromkeys(rows["degree"])), _coloured(rows, ours)
+    degrees = list(dict.fromkeys(rows["degree"]))
     across = min(2, len(degrees))
     down = -(-len(degrees) // across)
     wide, high = PANEL_POINTS

@@ -93,10 +93,12 @@ def _best_of(rows: pd.DataFrame) -> list[str]:
     if best["num_videos"] < FEWEST_VIDEOS:
         names = f"{best['num_videos']} videos cannot tell any apart"
     count = len(ranked) - 1 - len(others)
+    equals = int((best["accuracy_percent"] - ranked["accuracy_percent"] < 1e-6).sum()) - 1
+    name = best["policy"] + (f" (and {equals} with the same)" if equals else "")
     return [
         degree,
         SHORT.get(group, group),
-        f"{best['policy']} {shown(best)}",
+        f"{name} {shown(best)}",
         names or "none",
         f"{count}",
     ]

@@ -36,11 +36,18 @@ class Results:
     accuracies: pd.DataFrame
     differences: pd.DataFrame
 
-    def write(self, folder: Path) -> None:
-        """As CSV, and as JSON with a list of rows."""
-        for name, table in (("accuracies", self.accuracies), ("differences", self.differences)):
+    def write_csv(self, folder: Path) -> None:
+        """Two files, in percent and points to four places."""
+        for name, table in self._named():
             write_text(folder / f"{name}.csv", table.to_csv(index=False, float_format="%.4f"))
+
+    def write_json(self, folder: Path) -> None:
+        """The same, a list of rows each."""
+        for name, table in self._named():
             write_text(folder / f"{name}.json", table.to_json(orient="records", indent=1) + "\n")
+
+    def _named(self) -> list[tuple[str, pd.DataFrame]]:
+        return [("accuracies", self.accuracies), ("differences", self.differences)]
 
 
 def collect(

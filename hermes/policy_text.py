@@ -18,6 +18,7 @@ SET_ELSEWHERE = ("kv_size", "policy", "policy_options", "chunk_frames")
 
 POLICY_NAMES = (
     "blank_frames",
+    "confirmed_novelty",
     "dscache",
     "hermes",
     "infinipot_v",

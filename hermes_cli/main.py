@@ -32,6 +32,7 @@ COMMANDS = {
     "run": Command("video_qa.run_infer", "run a benchmark and evaluate it"),
     "prepare": Command("video_qa.preparation.command", "official files of a data set to data/"),
     "compare": Command("video_qa.compare", "compare memory policies on a benchmark"),
+    "robustness": Command("video_qa.robustness", "what other questions do to answers"),
     "inspect": Command("video_qa.inspect_memory", "see what a memory still holds of a video"),
     "eval": Command("hermes_cli.evaluation", "evaluate results that exist"),
     "demo": Command("hermes_cli.demo", "write videos, run two memories on them, show tables"),
@@ -66,7 +67,7 @@ def _help() -> str:
 
     lines = ["usage: hermes {" + ",".join(COMMANDS) + "} ...", "       hermes --version", ""]
     lines += ["Memory for video language models that watch live streams.", "", "commands:"]
-    lines += [f"  {name:9}{command.summary}" for name, command in COMMANDS.items()]
+    lines += [f"  {name:11}{command.summary}" for name, command in COMMANDS.items()]
     lines += ["", "'hermes COMMAND --help' explains the options.", ""]
     names: Mapping[str, Sequence[str]] = {
         "models": tuple(MODELS),

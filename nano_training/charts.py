@@ -16,10 +16,10 @@ from nano_training.checkpoint import IMAGE_SIZE
 from nano_training.contents import NOTHING, contents_at
 from nano_training.processes import context
 from video_qa.nanostream.degrees import DEGREES, degree_named
-from video_qa.nanostream.look import PATTERNS
 from video_qa.nanostream.marks import CLUTTER, FLASH, ODD, Mark
-from video_qa.nanostream.render import render, scene_looks
-from video_qa.nanostream.video import FPS, SIZE, encode
+from video_qa.nanostream.picture.look import PATTERNS
+from video_qa.nanostream.picture.render import render, scene_looks
+from video_qa.nanostream.picture.video import FPS, SIZE, encode
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 from video_qa.nanostream.world import Scene, State, Thing, World
 

@@ -15,7 +15,7 @@ from inference.llavaov_hermes import frame_features
 from nano_training.charts import NO_ACCENT, UNTOLD, Chart, joined, make_charts
 from nano_training.checkpoint import EMBEDDING_STD, IMAGE_SIZE, TEXT_WIDTH, TOKENS_PER_FRAME
 from nano_training.contents import BETWEEN, NOTHING, NUM_CONTENTS
-from video_qa.nanostream.look import PATTERNS
+from video_qa.nanostream.picture.look import PATTERNS
 from video_qa.nanostream.vocabulary import COLOURS, PLACES, SHAPES
 
 NUM_OTHERS = NUM_CONTENTS - NOTHING - 1  # nothing, and what is neither a thing nor in between

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from reproduction import efficiency, nano
+from reproduction import efficiency, memories, nano
 from reproduction.columns import NOT_FROM_A_RUN
 from reproduction.estimates import GPUS
 from reproduction.listing import dry_run, listing
@@ -26,6 +26,8 @@ PASSED_ON = (
     *("launcher", "ray_address", "cpus_per_worker"),
     *("slurm_partition", "slurm_minutes", "slurm_flag"),
 )
+TABLE_HELP = "one of --list; nano runs anywhere; memories: all, on streaming benchmarks"
+GPU_HELP = "of the estimate, and of how many memories watch at a time (default: %(default)s)"
 EPILOG = "What is passed on to video_qa/run_infer.py is explained by its --help."
 
 
@@ -47,6 +49,10 @@ def _reproduce(arguments: argparse.Namespace) -> int:
     rows = _chosen(table, arguments)
     shared = _shared(arguments)
     runs = [] if table.name in NOT_FROM_A_RUN else runs_of(table, rows)
+    if arguments.dry_run and table.name == memories.NAME:
+        pace = arguments.seconds_per_frame
+        print(memories.dry_run(runs, shared, arguments.gpu, arguments.max_pixels, pace))
+        return 0
     if arguments.dry_run:
         print(dry_run(table, rows, runs, shared, arguments.gpu, arguments.max_pixels))
         return 0
@@ -79,6 +85,9 @@ def _run(
     if table.name == "nano":
         nano.write_streams()
         exit_code(lambda: nano.watch_side_by_side(runs, shared))
+    if table.name == memories.NAME:
+        on = arguments.gpu, arguments.max_pixels
+        exit_code(lambda: memories.watch_side_by_side(runs, shared, *on))
     failed = [run for run in runs if not _finished(run, shared)]
     notes = [f"not finished: `{run.command(shared)}`" for run in failed]
     return (1 if failed else 0), notes
@@ -139,12 +148,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--list", action="store_true", help="every table and figure, and what it needs")
-    add("--table", metavar="NAME", help="one of --list; nano runs anywhere, in minutes")
+    add("--table", metavar="NAME", help=TABLE_HELP)
     add("--model", help="only the rows of this model key")
     add("--rows", metavar="TEXT", help="only rows with this text in their label")
     add("--dry_run", action="store_true", help="print the runs and what they may cost; run nothing")
     add("--only_report", action="store_true", help="write the table from what has been run")
-    add("--gpu", choices=tuple(GPUS), default="h200", help="of the estimate (default: %(default)s)")
+    add("--gpu", choices=tuple(GPUS), default="h200", help=GPU_HELP)
+    add("--seconds_per_frame", type=float, help="memories: measured; for the estimate")
     add("--out", type=Path, default=Path("results/tables"), help="default: %(default)s")
     add("--store", action="store_true", help="nano: make what was measured the stored numbers")
     add("--skip_judge", action="store_true", help="passed on: open answers are not judged now")

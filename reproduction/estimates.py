@@ -27,19 +27,26 @@ UTILISATION_BANDWIDTH = 0.6
 """Shares of the data sheet that such code reaches; assumed."""
 QWEN_FRAME = (1280, 720)
 """Assumed width and height of a video where tokens follow the frame size."""
+MOST_PIXELS = {"qwen3_vl": 768 * 32**2}
+"""Beginning of a model key -> largest frame area that its checkpoint lets through."""
 RESERVED_TOKENS = 1024
 ANSWER_TOKENS = {"rvs_ego": 32, "rvs_movie": 32}
 """Assumed lengths; elsewhere a letter and its bracket."""
 
 
 class Gpu(NamedTuple):
-    """Data sheet: dense fp16 operations and bytes, per second."""
+    """Data sheet: dense fp16 operations and bytes, per second, and 10^9 bytes of memory."""
 
     operations: float
     bandwidth: float
+    gigabytes: float
 
 
-GPUS = {"a800": Gpu(312e12, 2.0e12), "h100": Gpu(989e12, 3.35e12), "h200": Gpu(989e12, 4.8e12)}
+GPUS = {
+    "a800": Gpu(312e12, 2.0e12, 80),
+    "h100": Gpu(989e12, 3.35e12, 80),
+    "h200": Gpu(989e12, 4.8e12, 141),
+}
 
 
 SECONDS = {
@@ -73,13 +80,22 @@ def estimate(run: Run, gpu: str = "h200", max_pixels: int | None = None) -> Esti
     if run.dataset in SECONDS:
         seconds, questions = SECONDS[run.dataset]
         frames = seconds * run.sample_fps
-        work = 2 * shape.layer_parameters * tokens + 2 * shape.tower_parameters * patches
-        context = run.kv_size + chunk / 2
-        work += 4 * shape.num_layers * shape.num_heads * shape.head_dim * tokens * context
+        work = tower_work(shape, patches) + decoder_work(shape, tokens, run.kv_size + chunk / 2)
         answers = questions * ANSWER_TOKENS.get(run.dataset, 2) * shape.weight_bytes
         watching = frames * work / (GPUS[gpu].operations * UTILISATION)
         hours = (watching + answers / (GPUS[gpu].bandwidth * UTILISATION_BANDWIDTH)) / 3600
     return Estimate(hours, memory_bytes(shape, run.kv_size, chunk) / 1e9)
+
+
+def tower_work(shape: Shape, patches: float) -> float:
+    """Operations of the vision tower."""
+    return 2 * shape.tower_parameters * patches
+
+
+def decoder_work(shape: Shape, tokens: float, context: float) -> float:
+    """Operations of all layers on tokens that see `context` others."""
+    attention = 4 * shape.num_layers * shape.num_heads * shape.head_dim * context
+    return tokens * (2 * shape.layer_parameters + attention)
 
 
 def memory_bytes(shape: Shape, kv_size: int, chunk_tokens: float) -> float:
@@ -89,11 +105,15 @@ def memory_bytes(shape: Shape, kv_size: int, chunk_tokens: float) -> float:
     return shape.weight_bytes + buffers + activations
 
 
-def per_frame(model: str, shape: Shape, max_pixels: int | None) -> tuple[float, float]:
+def per_frame(
+    model: str, shape: Shape, max_pixels: int | None, frame: tuple[int, int] = QWEN_FRAME
+) -> tuple[float, float]:
     """Patches that the tower reads and tokens that the memory gets, of one frame."""
     if model.startswith("llava_ov"):
         return 27 * 27, 14 * 14
-    width, height = QWEN_FRAME
+    width, height = frame
     pixels = min(width * height, max_pixels or width * height)
+    caps = [most for key, most in MOST_PIXELS.items() if model.startswith(key)]
+    pixels = min([pixels, *caps])
     patches = pixels / shape.patch**2 / 2  # two frames share a patch
     return patches, patches / 4

@@ -1,20 +1,23 @@
 """Numbers that others printed, or that an earlier run of ours stored, read from one data file each.
 
 `published.json` holds the paper's tables, one row per line, each with its source and how far it can
-be trusted; `nano.json` holds a table of our own in the same form.
+be trusted; `nano.json` and `memories.json` hold tables of our own in the same form. A grid stands
+for a row per policy and budget, of which nothing is printed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent
 PUBLISHED, NANO = FOLDER / "published.json", FOLDER / "nano.json"
+MEMORIES = FOLDER / "memories.json"
 
 
 class TableError(ValueError):
@@ -85,7 +88,9 @@ class PublishedTable:
 @cache
 def tables() -> dict[str, PublishedTable]:
     """All tables by name."""
-    return {table.name: table for path in (PUBLISHED, NANO) for table in read_tables(path)}
+    return {
+        table.name: table for path in (PUBLISHED, NANO, MEMORIES) for table in read_tables(path)
+    }
 
 
 def read_tables(path: Path) -> list[PublishedTable]:
@@ -99,7 +104,8 @@ def read_tables(path: Path) -> list[PublishedTable]:
     about = {name: value for name, value in content.items() if name != "tables"}
     found = []
     for name, entry in content["tables"].items():
-        rows = tuple(_row(row, name, len(entry["columns"]), about) for row in entry["rows"])
+        stated = [*entry["rows"], *_from_grids(entry)]
+        rows = tuple(_row(row, name, len(entry["columns"]), about) for row in stated)
         heads = {key: entry[key] for key in ("title", "place", "unit")}
         columns = tuple(entry["columns"])
         found.append(PublishedTable(name, **heads, columns=columns, rows=rows, about=about))
@@ -111,6 +117,15 @@ def find_table(name: str) -> PublishedTable:
     if name not in tables():
         raise TableError(f"the paper has no table '{name}'; known: {', '.join(tables())}")
     return tables()[name]
+
+
+def _from_grids(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    nothing = [None] * len(entry["columns"])
+    for grid in entry.get("grids", []):
+        shared = {name: grid[name] for name in ("model", "source", "confidence")}
+        for policy, kv_size in product(grid["policies"], grid["kv_sizes"]):
+            own = {"method": policy, "policy": policy, "kv_size": kv_size, "values": nothing}
+            yield shared | own
 
 
 def _row(entry: dict[str, Any], table: str, num_columns: int, about: dict[str, Any]) -> Any:

@@ -76,7 +76,7 @@ def run_tests(
     time.
     """
     folders = any((ROOT / name).is_dir() for name in files)
-    several = len(files) > 3 or folders
+    several = len(files) > 1 or folders
     spread = ["-n", str(workers), "--dist", "loadfile" if folders else "load"] if several else []
     spread += ["-p", "no:benchmark"]  # where that plugin is, it warns once per worker
     ignored = [f"--ignore={name}" for name in left_out]

@@ -5,6 +5,7 @@ Shapes: l layers, f frames, t tokens per frame, g key heads, d head width, a pos
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -36,13 +37,23 @@ def empty_memory(capacity: int = 512) -> StreamMemory:
     return memory
 
 
-def add_frames(memory: StreamMemory, keys: Tensor, values: Tensor, first: int = 0) -> None:
-    """Append frames: keys, values (l, f, t, g, d); one second per frame."""
+def add_frames(
+    memory: StreamMemory,
+    keys: Tensor,
+    values: Tensor,
+    first: int = 0,
+    seconds: Sequence[float] | None = None,
+) -> None:
+    """Append frames: keys, values (l, f, t, g, d); one second per frame, or at these times."""
     _, frames, length = keys.shape[:3]
     numbers = torch.arange(first, first + frames).repeat_interleave(length)
     side = round(length**0.5)
     size = (side, side) if side * side == length else (1, length)
-    origin = Provenance(numbers, numbers.double(), torch.arange(length).repeat(frames), size)
+    times = (
+        torch.arange(first, first + frames) if seconds is None else torch.tensor(seconds[:frames])
+    )
+    times = times.double().repeat_interleave(length)
+    origin = Provenance(numbers, times, torch.arange(length).repeat(frames), size)
     flat = (states.flatten(1, 2).transpose(1, 2) for states in (keys, values))
     _append(memory, *flat, origin)
 

@@ -26,7 +26,7 @@ MAY_IMPORT_OF_OURS = {
 }
 """Beside itself."""
 OURS = {*MAY_IMPORT_OF_OURS, "scripts", "tests"}
-ENDS_WITH_EVALUATION = {"video_qa/run_infer.py", "video_qa/compare.py"}
+ENDS_WITH_EVALUATION = {f"video_qa/{name}.py" for name in ("run_infer", "compare", "robustness")}
 SHARED = "eval.whole_file"
 """The one atomic write stands in the package that imports nothing; it is no evaluator."""
 FACE = {"hermes/__init__.py": "inference", "inference/face/video_chunks.py": "video"}

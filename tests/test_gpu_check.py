@@ -199,6 +199,15 @@ def test_a_missing_gpu_is_no_pass(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "out.json").exists()
 
 
+def test_half_precision_runs_what_it_changes():
+    found = [
+        name
+        for name in gpu_check.CONTRACT_TESTS
+        if re.search(r"\b(base_any|DTYPE)\b", (ROOT / name).read_text())
+    ]
+    assert sorted(found) == sorted(gpu_check.HALF_TESTS)
+
+
 def test_every_file_of_the_parts_exists():
     named = gpu_check.STREAM_TESTS + gpu_check.CONTRACT_TESTS + gpu_check.NANO_TESTS
     assert not [name for name in named if not (ROOT / name).is_file()]

@@ -77,7 +77,9 @@ def test_a_saved_stream_goes_on_as_if_never_interrupted(base, tmp_path, policy, 
 
 
 @pytest.mark.parametrize("asks_first", [True, False])
-@pytest.mark.parametrize("policy", ["live_vlm", "rekv", "two_speed_recall", "last_frames"])
+@pytest.mark.parametrize(
+    "policy", ["live_vlm", "rekv", "two_speed_recall", "last_frames", "confirmed_novelty"]
+)
 def test_states_move_between_devices(base, tmp_path, policy, asks_first):
     """Begun on two GPUs, continued on the CPU; begun on the CPU, continued on two GPUs."""
     settings = {"policy": policy, "kv_size": KV_SIZE}

@@ -10,8 +10,8 @@ import pytest
 
 from video_qa.nanostream import write
 from video_qa.nanostream.__main__ import main
-from video_qa.nanostream.render import render
-from video_qa.nanostream.shapes import RGB
+from video_qa.nanostream.picture.render import render
+from video_qa.nanostream.picture.shapes import RGB
 from video_qa.nanostream.world import Scene, Thing, World
 from video_qa.nanostream.write import NanoStreamError, Settings, write_split
 from video_qa.questions.annotation_file import load_annotations

@@ -21,7 +21,8 @@ from policy_memory import (
     random_states,
 )
 
-from hermes.policy_parts.novelty import choose_keyframes, stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.keyframes import choose_keyframes
 from hermes.policy_parts.received_attention import received_attention
 from hermes.policy_parts.selection import top_after, top_rows
 from hermes.policy_parts.slices import ranks_within, time_slices, top_with_floors
@@ -331,9 +332,9 @@ def test_key_frames_are_the_last_of_their_scene_and_the_oldest_fade():
     scene = [0, 0, 0, 1, 1, 2, 3]
     similarity = [[float(a == b) for a in scene] for b in scene]
     numbers = [10, 11, 12, 13, 14, 15, 16]  # 16 is only compared with
-    assert choose_keyframes(numbers, similarity, 3, fading_frames=8) == [12, 14, 15]
-    assert choose_keyframes(numbers, similarity, 2, fading_frames=8) == [14, 15]
-    assert choose_keyframes(numbers, similarity, 0, fading_frames=8) == []
+    assert choose_keyframes(numbers, similarity, 3, 8) == [12, 14, 15]
+    assert choose_keyframes(numbers, similarity, 2, 8) == [14, 15]
+    assert choose_keyframes(numbers, similarity, 0, 8) == []
 
 
 @settings(deadline=None, max_examples=60)

@@ -21,7 +21,6 @@ import logging
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 if __package__ in (None, ""):  # run as a script: import from the repository root, not from here
@@ -37,27 +36,21 @@ from video_qa.comparison.finished import (
 from video_qa.comparison.pages.report import write_report
 from video_qa.comparison.pages.tables import terminal_tables
 from video_qa.comparison.pages.verdict import verdict
+from video_qa.comparison.plans import Plans, check_scored, plan_runs
 from video_qa.comparison.table import describe_runs, write_comparison_csv, write_json
-from video_qa.lanes.execute import Outcome, compared_run, execute
+from video_qa.lanes.execute import Outcome, execute
 from video_qa.lanes.plan import ComparedRun
 from video_qa.launchers.choice import job_script, open_launcher
-from video_qa.launchers.launcher import Launcher
 from video_qa.launchers.local import LocalLauncher
 from video_qa.questions.annotations import Video
-from video_qa.questions.benchmarks import DATASETS
 from video_qa.results.outcome_lines import corruption_lines, failure_lines
 from video_qa.results.run_folder import RunFolder, open_run_folder
 from video_qa.runner.benchmark_run import RunPlan
-from video_qa.runner.run_arguments import dataset_folder, plan_run, results_path
+from video_qa.runner.run_arguments import dataset_folder
 from video_qa.runner.shards import question_keys
 from video_qa.runner.termination import exit_code
-from video_qa.settings.model_checks import check_model
-from video_qa.settings.model_registry import check_names
 
 logger = logging.getLogger(__name__)
-Plans = Mapping[ComparedRun, RunPlan]
-SCORERS = {"general", "words"}
-"""Evaluators whose verdict on a row needs nothing but the row."""
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> int:
@@ -70,7 +63,9 @@ def main(argv: Sequence[str] | None = None, prog: str = "compare.py") -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     nothing_runs = nullcontext(LocalLauncher()) if arguments.only_report else None
     with nothing_runs or open_launcher(arguments, _folder(arguments)) as launcher:
-        plans = _plans(arguments, launcher)
+        check_scored(arguments.dataset)
+        policies = (*arguments.policies, *(FLOORS if arguments.floors else ()))
+        plans = plan_runs(arguments, launcher, policies)
         if arguments.dry_run:
             plan = next(iter(plans.values()))
             print(job_script(launcher, min(plan.num_chunks, len(plan.videos))))
@@ -86,7 +81,7 @@ def _compare_in_folder(arguments: argparse.Namespace, plans: Plans) -> int:
         else:
             outcome = execute(plans, out, arguments.overwrite)
             refused = {_name(run): reason for run, reason in outcome.refused.items()}
-            code = _complain(outcome, plan.videos)
+            code = complain(outcome, plan.videos)
             if outcome.missing:
                 return code
         own = [run.folder for run in plans if _name(run) not in refused]
@@ -120,7 +115,7 @@ def _publish(
     return 0
 
 
-def _complain(outcome: Outcome, videos: Sequence[Video]) -> int:
+def complain(outcome: Outcome, videos: Sequence[Video]) -> int:
     """Print what went wrong; the exit code."""
     lines = list(outcome.complaints)
     lines += [f"{run.label}: {reason}" for run, reason in outcome.refused.items()]
@@ -142,34 +137,6 @@ def _complain(outcome: Outcome, videos: Sequence[Video]) -> int:
     if outcome.missing:
         print("no report yet; the same command answers the rest", file=sys.stderr)
     return 1 if lines else 0
-
-
-def _plans(arguments: argparse.Namespace, launcher: Launcher) -> Plans:
-    """One run per policy and budget, everything about them checked."""
-    _check_scored(arguments.dataset)
-    arguments.policy, arguments.kv_size = arguments.policies[0], arguments.kv_sizes[0]
-    plan = plan_run(arguments, launcher)
-    parent = dataset_folder(arguments)
-    found: dict[ComparedRun, RunPlan] = {}
-    floors = FLOORS if arguments.floors else ()
-    for policy in dict.fromkeys((*arguments.policies, *floors)):
-        for kv_size in dict.fromkeys(arguments.kv_sizes):
-            settings = replace(plan.settings, policy=policy, kv_size=kv_size)
-            check_names(settings)
-            check_model(settings)
-            path = results_path(parent, arguments.sample_fps, kv_size, policy, arguments.profile)
-            own = replace(plan, settings=settings)
-            found[compared_run(own, path)] = own
-    return found
-
-
-def _check_scored(dataset: str) -> None:
-    served = [name for name, entry in DATASETS.items() if SCORERS & set(entry.evaluators)]
-    if dataset not in served and DATASETS[dataset].kind is not None:
-        raise ComparisonError(
-            f"answers of {dataset} need a judge or a server and cannot be compared here; "
-            f"expected one of {', '.join(served)}"
-        )
 
 
 def _folder(arguments: argparse.Namespace) -> Path:

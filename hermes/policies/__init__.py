@@ -5,6 +5,7 @@ from __future__ import annotations
 from hermes.config import MemoryConfig
 from hermes.layout import MemoryLayout
 from hermes.policies.blank_frames import BlankFrames
+from hermes.policies.confirmed_novelty import ConfirmedNovelty
 from hermes.policies.dscache import DSCache
 from hermes.policies.hermes import Hermes
 from hermes.policies.infinipot_v import InfinipotV
@@ -30,6 +31,7 @@ from hermes.precedence import layers_of, resolve
 
 POLICIES: dict[str, type[Policy]] = {
     "blank_frames": BlankFrames,
+    "confirmed_novelty": ConfirmedNovelty,
     "dscache": DSCache,
     "hermes": Hermes,
     "infinipot_v": InfinipotV,

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from hermes.memory import StreamMemory
-from hermes.policy_parts.novelty import mean_cosines
+from hermes.policy_parts.novelty.keyframes import mean_cosines
 from hermes.policy_parts.options import check_share
 from hermes.policy_parts.reprefill_base import ReprefillOptions, ReprefillPolicy
 from hermes.policy_parts.state import PolicyState, check_names, frame_numbers

@@ -9,6 +9,21 @@ A policy of this project, tuned on training streams of NanoStream (docs/log.md):
    again and again costs one token, so the budget covers the most different things and cannot
    collapse into the last minute. It needs no question and no probe.
 
+What carries over to other frames, rates and budgets (4 tokens a frame, one frame per second and 64
+tokens were tuned on):
+
+- Shares (`recent_share`, `keyframe_share`, `floor_share`) are parts of kv_size, only then rounded
+  down to frames: 64 tokens of 4 a frame and 3,136 of 196 are the same 4 newest and 4 key frames.
+  Of a budget of few frames (Qwen at full resolution: a pair may have 1,000 tokens) the newest takes
+  more than its share, and there may be no room for a key frame: the past is tokens alone. A budget
+  below tokens of a frame / `recent_share` is better spent on smaller frames (`max_pixels`).
+- Novelty is a rank among the tokens of a layer: no threshold, nothing to scale. Neighbouring
+  patches of a large frame are alike, so that it counts things, not area.
+- `keyframe_frames` counts sampled frames (two for a temporal patch): 16 s at one frame per second.
+  Scenes change by the second, by which it should be 8 at 0.5 and 32 at 2 frames per second; 8, 16
+  and 32 could not be told apart at either rate (docs/log.md), and the tuned 16 stays.
+- `num_slices` is a number of parts of whatever time there is.
+
 Attention of the guidance text (exact probe; Eq. 2 of arXiv 2601.14724 in every layer) can be mixed
 in with `attention_weight`, and equal spans of time can each be made sure of an equal part of
 `floor_share`. This is what the policy was planned to be; on NanoStream coverage alone did better.
@@ -27,7 +42,8 @@ from hermes.memory import StreamMemory
 from hermes.policy_parts.base import Policy
 from hermes.policy_parts.frames import FrameTail, frame_tail
 from hermes.policy_parts.guidance import TEXTS, Guidance
-from hermes.policy_parts.novelty import choose_keyframes, frame_similarity, stream_novelty
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.keyframes import choose_keyframes, frame_similarity
 from hermes.policy_parts.options import check_choice, check_count, check_share
 from hermes.policy_parts.selection import newest_rows, pictures_only, scaled_ranks, top_after
 from hermes.policy_parts.slices import ranks_within, time_slices
@@ -114,23 +130,30 @@ class TwoSpeed(Policy):
         share = int(self.options.recent_share * self.config.kv_size)
         return max(1, share // tail.tokens_with_text)
 
+    def most_keyframes(self, tail: FrameTail) -> int:
+        """Frames of the past that may stay whole."""
+        past = self.config.kv_size - self.recent_frames(tail) * tail.tokens_with_text
+        return int(self.options.keyframe_share * past) // tail.tokens_with_text
+
     def aged(self, tail: FrameTail) -> list[int]:
         """Frames that leave the recent part now, still whole in every layer."""
         tail.whole_since(self._last_aged)
         border = tail.numbers[: -self.recent_frames(tail)]
         return [number for number in border if number > self._last_aged]
 
+    def novelty(self, stack: LayerStack, rows: slice) -> Tensor:
+        """(l, n) how new the tokens in these slots of the past are; the larger, the rather kept."""
+        return stream_novelty(stack.values[:, :, rows])
+
     def _choose_keyframes(self, memory: StreamMemory, tail: FrameTail) -> list[int]:
-        length, options = tail.tokens_with_text, self.options
-        past = self.config.kv_size - self.recent_frames(tail) * length
-        limit = int(options.keyframe_share * past) // length
+        limit, options = self.most_keyframes(tail), self.options
         candidates = tail.whole_among(self._keyframes) + self.aged(tail)
         self._chosen = torch.empty(0, dtype=torch.int64, device=memory.device)
         if not limit or not candidates:
             return []
         candidates.append(tail.numbers[-self.recent_frames(tail)])
         numbers = torch.tensor(candidates).to(memory.device)
-        similarity = frame_similarity(memory, tail, numbers)
+        similarity = frame_similarity(memory, tail, numbers).tolist()
         chosen = choose_keyframes(candidates, similarity, limit, options.keyframe_frames)
         if chosen:  # picked where they are
             self._chosen = torch.stack([numbers[candidates.index(number)] for number in chosen])
@@ -140,7 +163,7 @@ class TwoSpeed(Policy):
         """(l, k) ascending indices of what stays of the first `num_past` visual tokens."""
         options = self.options
         rows = slice(stack.num_prefix, stack.num_prefix + num_past)
-        scores = stream_novelty(stack.values[:, :, rows])
+        scores = self.novelty(stack, rows)
         is_text = stack.origin.is_text[:, rows]
         if attended is not None:
             weight = options.attention_weight

@@ -84,7 +84,7 @@ def attention_weights(
     num_layers, heads, count, width = queries.shape
     groups, cached, new = keys.shape[1], keys.shape[2], own.shape[2]
     rows = queries.float().reshape(num_layers * groups, -1, width)
-    if _adds_halves(keys):
+    if adds_halves(keys):
         rows = (rows * scaling).to(keys.dtype)
     logits = rows.new_empty(*rows.shape[:2], cached + new, dtype=torch.float32)
     _product(rows, keys.flatten(0, 1), scaling, logits[..., :cached])
@@ -102,12 +102,12 @@ def later_ones(count: int, device: torch.device) -> Tensor:
 
 def _product(rows: Tensor, keys: Tensor, scaling: float, out: Tensor) -> None:
     """Scaled logits of (b, q, d) and (b, n, d) into (b, q, n) fp32; halves are scaled already."""
-    if _adds_halves(keys):
+    if adds_halves(keys):
         torch.bmm(rows, keys.mT, out_dtype=torch.float32, out=out)
     else:
         out.baddbmm_(rows, keys.float().mT, beta=0, alpha=scaling)
 
 
-def _adds_halves(states: Tensor) -> bool:
+def adds_halves(states: Tensor) -> bool:
     """Whether the device multiplies half precision and adds up in fp32 (meta stands for one)."""
     return states.device.type in ("cuda", "meta") and states.dtype != torch.float32

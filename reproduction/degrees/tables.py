@@ -80,7 +80,10 @@ what the policy was planned to be, the past by guidance attention with floors.
   constants.
 * Times are those of a small model on a CPU: for their order only.
 
-The same on real benchmarks: `docs/reproducing.md`; nothing of it has been run for these tables.
+The same on StreamingBench and OVO-Bench, which nobody has run for these tables
+(`docs/reproducing.md`):
+
+    python scripts/reproduce.py --table memories --dry_run
 """,
 }
 

@@ -18,6 +18,20 @@ FLOORS = ("blank_frames", "last_frames:num_frames=1")
 
 def parser(description: str, prog: str) -> argparse.ArgumentParser:
     """All arguments of ``video_qa/compare.py``."""
+    built = shared_parser(description, prog)
+    built.add_argument(
+        "--floors",
+        action="store_true",
+        help=f"beside the policies also what each of them should be above: {', '.join(FLOORS)} "
+        "(black frames in the place of the video; the last frame alone)",
+    )
+    help_runs = "finished run folders to put beside"
+    built.add_argument("--runs", type=Path, nargs="+", default=[], help=help_runs)
+    return built
+
+
+def shared_parser(description: str, prog: str) -> argparse.ArgumentParser:
+    """Arguments of every program that lets memories watch side by side."""
     built = argparse.ArgumentParser(
         prog=prog,
         description=description,
@@ -33,16 +47,9 @@ def parser(description: str, prog: str) -> argparse.ArgumentParser:
         help="memory policies, e.g. two_speed,recent,last_frames:num_frames=4; the first one is "
         f"drawn boldest; known: {POLICIES_HELP}",
     )
-    add(
-        "--floors",
-        action="store_true",
-        help=f"beside the policies also what each of them should be above: {', '.join(FLOORS)} "
-        "(black frames in the place of the video; the last frame alone)",
-    )
     add("--kv_sizes", type=_sizes, required=True, help="visual tokens per layer, e.g. 64,128")
     add("--sample_fps", type=float, default=1, help="frames per second to watch (default: 1)")
     add("--num_chunks", type=int, help=NUM_CHUNKS_HELP)
-    add("--runs", type=Path, nargs="+", default=[], help="finished run folders to put beside")
     add("--anno_path", type=Path, help=ANNOTATION_HELP)
     add("--video_root", type=Path, help="folder under which the annotated videos are found")
     add("--devices", "--device", help=f"{DEVICES_HELP}; default: all GPUs, else cpu")

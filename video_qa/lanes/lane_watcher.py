@@ -13,11 +13,12 @@ from video_qa.lanes.lanes import Lane, SharedWatch
 from video_qa.lanes.plan import ComparedRun
 from video_qa.lanes.retention import RetentionLog
 from video_qa.lanes.retention_file import recorded_content
+from video_qa.lanes.turns import LANES
 from video_qa.launchers.recipe import Answered, Recorded, Reply, Stored, expanded
 from video_qa.questions.annotations import Video
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.policy_spec import named_fields
-from video_qa.settings.run_settings import RunSettings
+from video_qa.settings.run_settings import IN_ORDER, RunSettings
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,9 @@ class LaneWatcher:
         for run in runs:
             try:
                 stream = encoder.new_stream(**named_fields(run.settings))
-                self._lanes[run.run_id] = Lane(stream, run.settings, run.run_id)
+                self._lanes[run.run_id] = LANES[run.settings.turns](
+                    stream, run.settings, run.run_id
+                )
             except ValueError as error:
                 logger.error("%s: %s", run.label, error)
                 self.refused[run.run_id] = str(error)
@@ -75,7 +78,8 @@ class LaneWatcher:
         owing = {self._lanes[name]: stored[name] for name in self._lanes if name in stored}
         is_recorded = video.index == self._retention_index
         for lane in owing:
-            lane.retention = RetentionLog() if is_recorded else None
+            wanted = is_recorded and lane.settings.turns == IN_ORDER
+            lane.retention = RetentionLog() if wanted else None
         for lane, prediction in self._shared.analyze(video, owing):
             yield Answered(lane.run_id, prediction)
         for lane in owing:

@@ -16,7 +16,7 @@ from video_qa.questions.question_times import last_stop_index
 from video_qa.results.prediction import Key
 from video_qa.results.predictions import answer_texts, read_predictions
 from video_qa.runner.shards import PREDICTIONS_FILE, shard, unfinished
-from video_qa.settings.run_settings import RunSettings
+from video_qa.settings.run_settings import IN_ORDER, RunSettings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,13 @@ class ComparedRun:
     @property
     def label(self) -> str:
         """For messages."""
-        return f"{self.settings.policy} at kv_size {self.settings.kv_size}"
+        turns = "" if self.settings.turns == IN_ORDER else f", {self.settings.turns}"
+        return f"{self.settings.policy} at kv_size {self.settings.kv_size}{turns}"
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is of interest what its memory holds."""
+        return self.settings.turns == IN_ORDER
 
     def answered(self, stem: str | None = None) -> dict[Key, str]:
         """The answers stored so far, errors left out; with those of the worker `stem`."""
@@ -46,7 +52,7 @@ class ComparedRun:
     ) -> list[Video]:
         """The videos this run has to watch: for answers, or to record what its memory holds."""
         missing = {video.index for video in unfinished(videos, self.answered(stem))}
-        if read_retention(self.folder, self.run_id) is None:
+        if self.is_recorded and read_retention(self.folder, self.run_id) is None:
             missing.add(retention_index)
         return [video for video in videos if video.index in missing]
 

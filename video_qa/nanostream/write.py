@@ -15,6 +15,8 @@ from tqdm import tqdm
 from eval.whole_file import write_text
 from video_qa.nanostream.degrees import CLEAN, DEGREES
 from video_qa.nanostream.facts import follow
+from video_qa.nanostream.picture.render import render
+from video_qa.nanostream.picture.video import FPS, SIZE, encode
 from video_qa.nanostream.questions import (
     EDITIONS,
     FIRST_EDITION,
@@ -22,8 +24,6 @@ from video_qa.nanostream.questions import (
     Draft,
     options_of,
 )
-from video_qa.nanostream.render import render
-from video_qa.nanostream.video import FPS, SIZE, encode
 from video_qa.nanostream.world import SHORTEST_SECONDS, World, make_world
 
 logger = logging.getLogger(__name__)

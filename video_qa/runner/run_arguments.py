@@ -16,6 +16,7 @@ from video_qa.runner.worker import boolean
 from video_qa.settings.model_checks import check_model
 from video_qa.settings.model_registry import check_names, model_name, num_devices
 from video_qa.settings.run_settings import (
+    IN_ORDER,
     MODEL_HELP,
     RunSettings,
     SettingsError,
@@ -95,13 +96,16 @@ def annotation_path(arguments: argparse.Namespace) -> Path:
     return arguments.anno_path or Path(str(known))
 
 
-def results_path(parent: Path, fps: float, kv_size: int, policy: str, profile: str) -> Path:
-    """``fps{fps}-kv{kv_size}``, then policy and profile where they are not the released ones.
+def results_path(
+    parent: Path, fps: float, kv_size: int, policy: str, profile: str, turns: str = IN_ORDER
+) -> Path:
+    """``fps{fps}-kv{kv_size}``, then policy, profile and turns where they are not the usual ones.
 
     The release wrote ``fps1`` when the rate was left out and ``fps1.0`` when it was given as 1; of
     two such spellings the folder that exists is taken.
     """
-    suffix = "".join(f"-{name}" for name in (policy, profile) if name not in ("hermes", "released"))
+    usual = ("hermes", "released", IN_ORDER)
+    suffix = "".join(f"-{name}" for name in (policy, profile, turns) if name not in usual)
     spellings = dict.fromkeys((str(fps), f"{float(fps):g}", str(float(fps))))
     paths = [parent / f"fps{spelling}-kv{kv_size}{suffix}" for spelling in spellings]
     return next((path for path in paths if path.exists()), paths[0])

@@ -31,7 +31,13 @@ from video_qa.runner.shards import (
 )
 from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_identity import BESIDE, run_identity
-from video_qa.settings.run_settings import RunSettings, add_settings_arguments, fingerprint
+from video_qa.settings.run_settings import (
+    IN_ORDER,
+    RunSettings,
+    SettingsError,
+    add_settings_arguments,
+    fingerprint,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +68,11 @@ def main(question_loop: Callable[..., BaseVQA], argv: Sequence[str] | None = Non
 
 def _run_shard(question_loop: Callable[..., BaseVQA], arguments: argparse.Namespace) -> int:
     settings = RunSettings.among(vars(arguments))
+    if settings.turns != IN_ORDER:
+        raise SettingsError(
+            f"{arguments.save_dir} is a run with turns '{settings.turns}', which this program asks "
+            "in order only; video_qa/robustness.py continues it"
+        )
     folder, anno_path = Path(arguments.save_dir), Path(arguments.anno_path)
     kind = DATASETS[arguments.dataset].kind if arguments.dataset else None
     videos = load_annotations(anno_path, kind)[: arguments.limit]

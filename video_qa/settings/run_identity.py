@@ -9,7 +9,7 @@ from typing import Any
 
 from inference.saved.weights_digest import weights_digest
 from video_qa.settings.model_registry import model_path
-from video_qa.settings.run_settings import RunSettings
+from video_qa.settings.run_settings import IN_ORDER, RunSettings
 
 BESIDE = {"decode_workers", "execution"}
 """Settings that decide how fast answers come and not what they are; in half precision `execution`
@@ -22,6 +22,8 @@ def run_identity(settings: RunSettings, anno_path: Path, device: str | None) -> 
     The kind of device counts because it decides the number format (half or single precision).
     """
     deciding = {name: value for name, value in asdict(settings).items() if name not in BESIDE}
+    if settings.turns == IN_ORDER:  # runs of before there was a choice are still the same runs
+        del deciding["turns"]
     return deciding | {
         "weights": weights_digest(model_path(settings.model)),
         "annotation_sha256": hashlib.sha256(anno_path.read_bytes()).hexdigest(),

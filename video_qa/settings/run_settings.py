@@ -27,6 +27,9 @@ DTYPES = ("float16", "bfloat16", "float32")
 DEFAULT_ENGINE = "inference:load_model"
 ATTENTIONS = ("auto", "sdpa", "flash")
 EXECUTIONS = ("auto", "plain", "fused", "captured")
+IN_ORDER = "in_order"
+TURNS = (IN_ORDER, "shuffled", "alone")
+"""What was asked before a question; `video_qa.lanes.turns` says how."""
 POLICIES_HELP = ", ".join(POLICY_NAMES)
 MODEL_HELP = f"{', '.join(MODELS)}; or a checkpoint folder or hub id"
 
@@ -61,6 +64,8 @@ class RunSettings:
     engine: str = DEFAULT_ENGINE
     decode_workers: int | None = None
     """Decides no answer and is therefore not part of a run's identity."""
+    turns: str = IN_ORDER
+    """One of `TURNS`; only `video_qa/robustness.py` asks otherwise than in order."""
 
     def __post_init__(self) -> None:
         if self.kv_size is None:
@@ -75,13 +80,16 @@ class RunSettings:
             raise SettingsError(
                 f"--sample_fps must be a number of frames per second above 0, got {self.sample_fps}"
             )
+        if self.turns not in TURNS:
+            raise SettingsError(f"turns are asked {', '.join(TURNS)}; got '{self.turns}'")
         # 1 and 1.0 are the same rate, but not the same text in a fingerprint.
         object.__setattr__(self, "sample_fps", float(self.sample_fps))
 
     @classmethod
     def among(cls, values: Mapping[str, Any]) -> RunSettings:
         """Those of ``values`` (arguments, the settings in a config.json) that are settings."""
-        return cls(**{field.name: values[field.name] for field in fields(cls)})
+        given = {field.name: values[field.name] for field in fields(cls) if field.name != "turns"}
+        return cls(**given, turns=values.get("turns", IN_ORDER))
 
 
 def add_settings_arguments(parser: argparse.ArgumentParser, with_policy: bool = True) -> None:

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from video_qa.nanostream.backdrop import Backdrop, draw_backdrop, make_backdrop
-from video_qa.nanostream.camera import flash, make_camera
 from video_qa.nanostream.degrees import CLEAN, degree_named
-from video_qa.nanostream.look import Look, look_maker
 from video_qa.nanostream.marks import CLUTTER, CUTAWAY, FLASH, ODD, Mark
-from video_qa.nanostream.odd import draw_clutter, draw_odd
-from video_qa.nanostream.paint import draw
-from video_qa.nanostream.shapes import RGB
+from video_qa.nanostream.picture.backdrop import Backdrop, draw_backdrop, make_backdrop
+from video_qa.nanostream.picture.camera import flash, make_camera
+from video_qa.nanostream.picture.look import Look, look_maker
+from video_qa.nanostream.picture.odd import draw_clutter, draw_odd
+from video_qa.nanostream.picture.paint import draw
+from video_qa.nanostream.picture.shapes import RGB
 from video_qa.nanostream.vocabulary import PLACES
 from video_qa.nanostream.world import Scene, State, World
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from video_qa.nanostream.degrees import Degree
-from video_qa.nanostream.paint import Form
-from video_qa.nanostream.shapes import DISTANCE, RGB
+from video_qa.nanostream.picture.paint import Form
+from video_qa.nanostream.picture.shapes import DISTANCE, RGB
 from video_qa.nanostream.vocabulary import COLOURS
 
 REACH = 0.235  # of the frame: how far from the middle of its place a thing may extend

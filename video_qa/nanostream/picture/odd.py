@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from video_qa.nanostream.paint import Form, draw, local_grid, stamp
-from video_qa.nanostream.shapes import RGB
+from video_qa.nanostream.picture.paint import Form, draw, local_grid, stamp
+from video_qa.nanostream.picture.shapes import RGB
 from video_qa.nanostream.vocabulary import COLOURS
 
 # Colours without a name here, beside those that have one.

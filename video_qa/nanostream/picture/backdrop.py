@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from video_qa.nanostream.degrees import CLEAN, Degree, degree_named
-from video_qa.nanostream.paint import local_grid, stamp
-from video_qa.nanostream.shapes import RGB
+from video_qa.nanostream.picture.paint import local_grid, stamp
+from video_qa.nanostream.picture.shapes import RGB
 from video_qa.nanostream.vocabulary import COLOURS
 
 NUM_SPECKS = 7

@@ -1,0 +1,246 @@
+"""The present whole, changes whole, and of the past what is new and was seen twice.
+
+A policy of this project, `two_speed` without its weak sides (docs/log.md):
+
+1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames
+   that come faster than `pace_seconds` only one in so many seconds.
+2. Changes: of the frames before them those stay whole after which the picture changed
+   (`keyframe_share` of the rest), the older the less likely.
+3. Past: per layer the tokens that repeat no older one and were not alone. A token's score is how
+   little it resembles any older token, less how little it resembles the nearest token of a
+   neighbouring frame: what flashes up in one frame is new, but nothing beside it in time says that
+   it was there. Of frames that are to stay for what changed after them the same is asked.
+
+Neighbours, paces and ages are seconds of the stream, budgets are shares: neither the rate of
+sampling nor the tokens of a frame are in any constant. At each compression newcomers are compared
+with what is older, and of what was kept only tokens whose nearest one is gone (`nearest_older`):
+the result is that of comparing all with all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from hermes.memory import StreamMemory
+from hermes.policy_parts.base import Policy
+from hermes.policy_parts.frames import FrameTail, frame_tail
+from hermes.policy_parts.novelty import nearest_older
+from hermes.policy_parts.novelty.keyframes import frame_similarity
+from hermes.policy_parts.novelty.nearest_older import Carried
+from hermes.policy_parts.novelty.whole_choice import (
+    Sight,
+    choose_whole,
+    frames_apart,
+    noted_beside,
+    steady,
+    with_new,
+)
+from hermes.policy_parts.options import check_positive, check_share
+from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
+from hermes.policy_parts.state import PolicyState, check_names
+from hermes.store.blocks import layer_blocks
+from hermes.store.layer_stack import LayerStack
+
+_PARTS = Carried._fields
+
+
+@dataclass(frozen=True)
+class ConfirmedNoveltyOptions:
+    """How the budget is split and how the past is scored."""
+
+    recent_share: float = 0.25
+    """Share of kv_size for the newest frames; at least one frame."""
+    pace_seconds: float = 1.0
+    """Least time between two of them, but for the very newest; 0 for every frame."""
+    keyframe_share: float = 0.4
+    """Share of the rest for whole frames after which the picture changed."""
+    fading_seconds: float = 16.0
+    """Time after which a change counts 1 / e of a new one."""
+    neighbour_seconds: float = 1.0
+    """From a frame to those before and after it that have to confirm it; at least one frame."""
+    unconfirmed_weight: float = 1.0
+    """How much a token's distance from its neighbouring frames counts against its novelty."""
+    unconfirmed_frame_weight: float = 1.0
+    """The same of a frame against the change after it."""
+    window_share: float = 0.0
+    """Share of the layers, from below, whose past is the newest tokens, not the newest things."""
+
+    def __post_init__(self) -> None:
+        for name in ("recent_share", "keyframe_share", "window_share"):
+            check_share(name, getattr(self, name))
+        for name in ("unconfirmed_weight", "unconfirmed_frame_weight"):
+            check_share(name, getattr(self, name), high=float("inf"))
+        for name in ("pace_seconds", "neighbour_seconds"):
+            check_share(name, getattr(self, name), high=float("inf"))
+        check_positive("fading_seconds", self.fading_seconds)
+
+
+class ConfirmedNovelty(Policy):
+    """Recent frames untouched, then frames before a change, then what is new and confirmed."""
+
+    needs_equal_frames: ClassVar[bool] = True
+    Options = ConfirmedNoveltyOptions
+
+    def reset(self) -> None:
+        """Nothing seen."""
+        self._sights: list[Sight] = []
+        self._carried: dict[range, Carried] = {}
+        self._found: dict[range, Carried] = {}
+        self._whole: dict[range, Tensor] = {}
+
+    def state(self) -> PolicyState:
+        """Whole frames, and what is known of the tokens that were kept, (l, n) over all layers."""
+        known = [self._carried[layers] for layers in sorted(self._carried, key=lambda r: r.start)]
+        parts = zip(*known, strict=True)
+        joined = [torch.cat([part.cpu() for part in own], dim=-2) for own in parts]
+        return {"sights": [list(sight) for sight in self._sights]} | dict(
+            zip(_PARTS, joined, strict=bool(known))
+        )
+
+    def load_state(self, state: PolicyState, memory: StreamMemory) -> None:
+        """Whole frames are in the memory."""
+        sights = [Sight(*entry) for entry in state["sights"]]
+        check_names(state, "sights", *(_PARTS if sights else ()))
+        first = memory.stacks[0]
+        held = set(first.origin.frame[0, first.visual].tolist())
+        for sight in sights:
+            if type(sight.number) is not int or sight.number not in held:
+                raise ValueError(f"frame {sight.number!r} is not in the memory")
+            kinds = [type(value) for value in sight[1:]]
+            if kinds != [float, bool, float]:
+                raise ValueError(f"{sight} is not a frame")
+        if sights:
+            carried = Carried(*(state[name] for name in _PARTS))
+            carried.check(memory.num_layers, memory.num_visual)
+            self._carried = {range(memory.num_layers): carried}
+        self._sights = sights
+
+    @property
+    def device_bytes(self) -> int:
+        """What is carried."""
+        return sum(carried.num_bytes for carried in self._carried.values())
+
+    def choose(self, memory: StreamMemory, attention: Sequence[Tensor | None]) -> list[Tensor]:
+        """Whole frames are the same in all layers."""
+        tail = frame_tail(memory)
+        self._has_text = memory.has_frame_text
+        self._found = {stack.layers: self._found_again(stack) for stack in memory.stacks}
+        self._look(memory, tail)
+        self._choose_whole(memory, tail)
+        return super().choose(memory, attention)
+
+    def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
+        """Whole frames first, then the best of the past, then the newest frames."""
+        newest = self._num_tail * self._length
+        rows, found = slice(stack.num_visual - newest), self._found[stack.layers]
+        staying = torch.isin(stack.origin.frame[:, stack.visual], self._staying.to(stack.device))
+        self._whole[stack.layers] = staying
+        self._compare(stack, found, staying)
+        scores, secured = self._scores(stack, found)[:, rows], staying[:, rows]
+        if self._has_text:
+            is_text = stack.origin.is_text[:, stack.visual][:, rows]
+            scores, secured = pictures_only(scores, is_text), secured & ~is_text
+        past = top_after(scores, secured, self.config.kv_size - newest)
+        return torch.cat((past, newest_rows(stack, newest)), dim=1)
+
+    def evicting(
+        self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
+    ) -> None:
+        """Remember what is whole, and what is known of what stays."""
+        self._sights = self._pending
+        self._carried = {
+            layers: self._found[layers].kept(rows, self._whole[layers])
+            for layers, rows in zip(self._found, kept, strict=True)
+        }
+        self._found, self._whole = {}, {}
+
+    def recent_frames(self, tail: FrameTail) -> int:
+        """Frames that stay whole for being new."""
+        return max(1, int(self.options.recent_share * self.config.kv_size) // tail.tokens_with_text)
+
+    def most_keyframes(self, tail: FrameTail) -> int:
+        """Frames that stay whole for what changed after them."""
+        past = self.config.kv_size - self.recent_frames(tail) * tail.tokens_with_text
+        return int(self.options.keyframe_share * past) // tail.tokens_with_text
+
+    def _look(self, memory: StreamMemory, tail: FrameTail) -> None:
+        """Which frames are whole before anything leaves."""
+        before = tail.whole_among([sight.number for sight in self._sights])
+        known = [sight for sight in self._sights if sight.number in before]
+        self._num_new = tail.whole_since(known[-1].number if known else -1)
+        frames = memory.ledger.frames
+        new = [(frame.number, frame.seconds) for frame in frames[len(frames) - self._num_new :]]
+        self._pending = with_new(known, new, self.options.pace_seconds)
+        self._length = tail.tokens_per_frame
+        alike = [
+            a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1], strict=False)
+        ]
+        self._run = [*alike, False].index(False)
+        apart = frames_apart(self._pending[-self._run :], self.options.neighbour_seconds)
+        self._num_tail = min(apart, self.recent_frames(tail))
+
+    def _choose_whole(self, memory: StreamMemory, tail: FrameTail) -> None:
+        """Waits for the device once."""
+        options, sights = self.options, self._pending
+        numbers = torch.tensor([sight.number for sight in sights]).to(memory.device)
+        similarity = frame_similarity(memory, tail, numbers)
+        before = memory.num_visual - self._run * self._length
+        orphans = [
+            nearest_older.num_orphans(found, before).view(1).to(memory.device)
+            for found in self._found.values()
+        ]
+        told = torch.cat((similarity.flatten(), *orphans)).tolist()
+        size = len(sights)
+        rows = [told[start : start + size] for start in range(0, size * size, size)]
+        sights = noted_beside(sights, rows, self._run, self._num_tail)
+        places = choose_whole(
+            sights,
+            rows,
+            steady(sights, self.recent_frames(tail), self._num_tail),
+            self.most_keyframes(tail),
+            options.fading_seconds,
+            options.unconfirmed_frame_weight,
+        )
+        older = {sight.number for sight in self._sights} - {s.number for s in sights[-self._run :]}
+        self._pending = [sights[place] for place in places]
+        self._staying = torch.stack([numbers[place] for place in places])
+        given_up = older - {sight.number for sight in self._pending}
+        self._num_wanted = int(max(told[size * size :])) + len(given_up) * self._length
+        alike = [place == size - 1 - back for back, place in enumerate(places[::-1])]
+        self._num_last = [*alike, False].index(False)
+
+    def _compare(self, stack: LayerStack, found: Carried, staying: Tensor) -> None:
+        """What is not known yet, but for the (l, n) bool tokens of frames that stay whole."""
+        run, length = self._run, self._length
+        new = slice(stack.num_visual - run * length, stack.num_visual - self._num_last * length)
+        for layers in layer_blocks(len(stack), nearest_older.ROWS_AT_A_TIME * stack.num_visual):
+            values, part = stack.values[layers, :, stack.visual], found.layers(layers)
+            unit = nearest_older.unit_states(values, stack.values.dtype)
+            nearest_older.beside(part, unit, run, self._num_tail, length, self._num_new)
+            among = self._num_wanted, staying[layers, : new.start]
+            nearest_older.compare(part, unit, among, new, has_text=self._has_text)
+
+    def _scores(self, stack: LayerStack, found: Carried) -> Tensor:
+        """(l, n) novelty less what is not confirmed, but for the same number everywhere."""
+        nearest, beside = found.likeness
+        scores = torch.sub(self.options.unconfirmed_weight * beside, nearest)
+        window = int(self.options.window_share * self.layout.num_layers) - stack.layers.start
+        if window > 0:
+            scores[:window] = torch.arange(scores.shape[1], device=stack.device, dtype=scores.dtype)
+        return scores
+
+    def _found_again(self, stack: LayerStack) -> Carried:
+        keys = nearest_older.token_keys(stack, self._has_text)
+        return nearest_older.found_again(self._carried_of(stack), keys, self._has_text)
+
+    def _carried_of(self, stack: LayerStack) -> Carried | None:
+        """As it was kept, or the layers of it that were saved on other devices."""
+        if stack.layers in self._carried or not self._carried:
+            return self._carried.get(stack.layers)
+        (everything,) = self._carried.values()
+        return everything.layers(slice(stack.layers.start, stack.layers.stop))

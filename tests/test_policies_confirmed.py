@@ -1,0 +1,193 @@
+"""`confirmed_novelty`: what is carried is what all pairs give; what flashes up leaves."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from policy_memory import (
+    HEADS,
+    NUM_LAYERS,
+    PREFIX,
+    WIDTH,
+    add_frames,
+    compress_by,
+    empty_memory,
+    policy_of,
+    random_states,
+)
+
+from hermes.policy_parts.novelty.all_pairs import stream_novelty
+from hermes.policy_parts.novelty.nearest_older import NONE, WHOLE
+
+LENGTH, KV_SIZE = 4, 24
+PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0}
+THINGS = (
+    torch.eye(WIDTH)[:5].repeat(3, 1) * torch.tensor([1.0, -1, 3]).repeat_interleave(5)[:, None]
+)
+"""Cosines of these are 1, 0 and -1 without any rounding, so that ties are ties."""
+
+
+def _states(things: list[int]) -> torch.Tensor:
+    """Values (l, f, t, g, d) that show these things in turn, in each layer and head others."""
+    count = len(things)
+    layer, token, head = torch.meshgrid(
+        *map(torch.arange, (NUM_LAYERS, count, HEADS)), indexing="ij"
+    )
+    shown = torch.tensor(things)[(token * (head + 1) + layer) % count]
+    return THINGS[shown].unflatten(1, (-1, LENGTH))
+
+
+chunks = st.lists(
+    st.tuples(st.integers(1, 5), st.lists(st.integers(0, 14), min_size=20, max_size=20)),
+    min_size=3,
+    max_size=7,
+)
+
+
+@settings(deadline=None, max_examples=30)
+@given(chunks, st.booleans(), st.sampled_from([0.0, 0.3]), st.data())
+def test_what_is_carried_is_what_all_pairs_give(streams, confirms, keyframes, data):
+    """To the last bit and with ties, whatever leaves in between; unconfirmed, it is `two_speed`."""
+    weights = {} if confirms else PLAIN
+    shares = {"recent_share": 0.3, "keyframe_share": keyframes}
+    ours = policy_of("confirmed_novelty", KV_SIZE, **shares, **weights)
+    plain = policy_of("two_speed", KV_SIZE, **shares)
+    memory, twin = empty_memory(), empty_memory()
+    first = 0
+    for frames, things in streams:
+        values = _states(things[: frames * LENGTH])
+        for held in (memory, twin):
+            add_frames(held, values, values, first)
+        first += frames
+        if memory.num_visual <= KV_SIZE:
+            continue
+        stack = memory.stacks[0]
+        ours.choose(memory, [None])
+        found, everything = (
+            ours._found[stack.layers],
+            stream_novelty(stack.values[:, :, stack.visual]),
+        )
+        known = ~ours._whole[stack.layers]
+        assert (found.neighbours[known] >= NONE).all() and known.any()
+        assert torch.equal((1 - found.likeness[0]).clamp(0, 1)[known], everything[known])
+        rows = compress_by(ours, memory)
+        if not confirms:
+            assert torch.equal(rows, compress_by(plain, twin))
+        elif keyframes == 0 and data.draw(st.booleans()):  # by hand, before the newest frames
+            gone = data.draw(st.integers(0, KV_SIZE - 8))
+            left = [row for row in range(KV_SIZE) if row != gone]
+            memory.keep([torch.tensor(left).expand(NUM_LAYERS, -1)])
+
+
+def _watch(policy, values, times=None, per_chunk=5):
+    """Stream frames (l, f, t, g, d) through a policy; the memory."""
+    memory = empty_memory()
+    for start in range(0, values.shape[1], per_chunk):
+        part = values[:, start : start + per_chunk]
+        add_frames(memory, part, part, start, None if times is None else times[start:])
+        if memory.num_visual > policy.config.kv_size:
+            compress_by(policy, memory)
+    return memory
+
+
+def _nearest_cosine(values, frame, other):
+    """(l, t) of the tokens of a frame with the nearest of another, worked out in float64."""
+    unit = torch.nn.functional.normalize(values.double(), dim=-1)
+    return torch.einsum("ltgd,lsgd->lts", unit[:, frame], unit[:, other]).amax(2) / HEADS
+
+
+@pytest.mark.parametrize(("fps", "apart"), [(1, 1), (2, 2), (3, 2)])
+def test_who_confirms_a_token_is_a_second_away(fps, apart):
+    """3 fps: the recent part has two frames alone, so no neighbour further off is still there."""
+    values = random_states(17, LENGTH)[1]
+    values[:, 1::2] = values[:, ::2][:, :8] + 0.5 * values[:, 1::2]
+    policy = policy_of("confirmed_novelty", KV_SIZE, recent_share=0.34, keyframe_share=0.0)
+    memory = _watch(policy, values, [n / fps for n in range(17)])
+    (carried,) = policy._carried.values()
+    frames = memory.provenance.frame[:, PREFIX : PREFIX + KV_SIZE]
+    patches = memory.provenance.patch[:, PREFIX : PREFIX + KV_SIZE]
+    for layer in range(NUM_LAYERS):
+        for row in range(carried.keys.shape[1]):
+            frame, patch = frames[layer, row].item(), patches[layer, row].item()
+            found = [
+                _nearest_cosine(values, frame, other)[layer, patch].item()
+                for other in (frame - apart, frame + apart)
+                if 0 <= other < 17
+            ]
+            assert carried.likeness[1, layer, row].item() == pytest.approx(max(found), abs=1e-5)
+
+
+def _scenes(frames_each=5, scenes=4):
+    """(l, f, t, g, d): nothing changes within a scene."""
+    return random_states(scenes, LENGTH)[1].repeat_interleave(frames_each, dim=1)
+
+
+@pytest.mark.parametrize("name", ["confirmed_novelty", "two_speed"])
+def test_what_flashes_up_once_leaves(name):
+    """Frame 7 shows what no other frame shows; frames 10 and 11 show something, too."""
+    values = _scenes()
+    values[:, 7], values[:, 10] = random_states(2, LENGTH, seed=5)[1].unbind(1)
+    values[:, 11] = values[:, 10]
+    policy = policy_of(name, 44, recent_share=0.1, keyframe_share=0.45)
+    memory = _watch(policy, values)
+    for layer in range(NUM_LAYERS):
+        frames = memory.provenance.frame[layer, PREFIX : memory.num_tokens].tolist()
+        assert (7 in frames) == (name == "two_speed")
+        assert 10 in frames or 11 in frames
+        assert {0, 19} <= set(frames)
+
+
+def test_frames_that_come_faster_do_not_shorten_the_recent_part():
+    """At 4 fps: the newest second of frames, then one in a second."""
+    values = random_states(60, LENGTH)[1]
+    policy = policy_of("confirmed_novelty", 40, recent_share=0.6, keyframe_share=0.0)
+    memory = _watch(policy, values, [n / 4 for n in range(60)], per_chunk=6)
+    assert [sight.number for sight in policy._sights] == [48, 52, 56, 57, 58, 59]
+    frames = memory.provenance.frame[:, PREFIX : memory.num_tokens]
+    for sight in policy._sights:
+        assert ((frames == sight.number).sum(1) == LENGTH).all()
+
+
+def test_layers_of_the_window_keep_the_newest():
+    policy = policy_of("confirmed_novelty", KV_SIZE, window_share=0.5, keyframe_share=0.0)
+    frames = _watch(policy, _scenes()).provenance.frame[:, PREFIX : PREFIX + KV_SIZE]
+    assert (frames[:2] >= 14).all() and (frames[2:, 0] == 0).all()
+
+
+def test_a_state_that_cannot_be_is_refused():
+    """And nothing is taken over from it."""
+    policy = policy_of("confirmed_novelty", KV_SIZE)
+    memory = _watch(policy, _scenes())
+    state = policy.state()
+    again = policy_of("confirmed_novelty", KV_SIZE)
+    again.load_state(state, memory)
+    assert str(again.state()) == str(state)
+    sights, keys, likeness = state["sights"], state["keys"], state["likeness"]
+    wrong = [
+        {"sights": [[99, *sights[0][1:]], *sights[1:]]},
+        {"sights": [[sights[0][0], "soon", True, 0.0], *sights[1:]]},
+        {"sights": []},
+        {"keys": keys.flip(1)},
+        {"keys": keys.int()},
+        {"neighbours": state["neighbours"][:, :-1]},
+        {"likeness": likeness[:, :-1]},
+        {"likeness": likeness * torch.nan},
+        {"mood": keys},
+    ]
+    for change in wrong:
+        fresh = policy_of("confirmed_novelty", KV_SIZE)
+        with pytest.raises(ValueError):
+            fresh.load_state(state | change, memory)
+        assert fresh.state() == {"sights": []}
+
+
+def test_the_last_of_each_scene_stays_whole_and_whole_frames_are_not_compared():
+    policy = policy_of("confirmed_novelty", 44, recent_share=0.1, keyframe_share=0.3)
+    memory = _watch(policy, _scenes())
+    assert [sight.number for sight in policy._sights] == [4, 9, 14, 19]
+    (carried,) = policy._carried.values()
+    frames = memory.provenance.frame[:, PREFIX : memory.num_tokens]
+    whole = torch.isin(frames, torch.tensor([4, 9, 14, 19]))
+    assert torch.equal(carried.neighbours == WHOLE, whole)

@@ -27,8 +27,9 @@ GOALS = {"perception now": 95, "recent past": 90, "far past": 90}
 RICH_GOALS = GOALS | {"recent past": 85, "far past": 85}
 INTRODUCTION = """\
 Percent, with 95 % intervals over videos; a group is the mean of its tasks. Through the runner on
-mp4 files, CPU, fp32: {num_streams} test streams of {seconds} seconds of each degree, one frame per second,
-all of it kept (`--policy none`). One training seed. Written by `python -m nano_training.accuracy`.
+mp4 files, CPU, fp32: {num_streams} test streams of {seconds} seconds of each degree, one frame per
+second, all of it kept (`--policy none`). One training seed.
+Written by `python -m nano_training.accuracy`.
 """
 DATA, RESULTS = Path("data/nano_inside"), Path("results/nano_inside")
 

@@ -371,9 +371,9 @@ def test_what_was_recorded_ends_with_its_memory(load, on_cpu):
 def test_hooks_send_new_streams_back_to_the_modules(load):
     """ "auto" is what was asked for, not what it meant then."""
     base = copy.deepcopy(load("llava"))
-    stream = base.newopen_and_watch()
+    stream = base.new_stream()
     assert stream.execution == "fused"
     base.language_model.layers[2].mlp.register_forward_hook(lambda *given: None)
-    assert stream.newopen_and_watch().execution == "plain"
+    assert stream.new_stream().execution == "plain"
     with pytest.raises(ModelLoadError, match="in layer 2 mlp has a hook"):
-        stream.newopen_and_watch(execution="fused")
+        stream.new_stream(execution="fused")

@@ -48,6 +48,8 @@ class PairedDifference:
     only_second_right: int
     sign_flip_p: float
     """Two-sided."""
+    standard_error: float | None = None
+    """sqrt(max(V, V1)) of the module text; None for one video."""
 
     def as_percent(self) -> dict[str, Any]:
         """JSON-able summary, in percentage points."""
@@ -116,7 +118,8 @@ def paired_difference(
     weights = row_weights_of(strata, stratum_weights)
     mean = float((weights * differences).sum())
     sums = (weights * differences).groupby(clusters).sum().to_numpy()
-    half_width = _half_width(mean, differences, weights, strata, clusters)
+    error = _standard_error(mean, differences, weights, strata, clusters)
+    half_width = None if error is None else t_quantile(len(sums) - 1) * error
     return PairedDifference(
         mean,
         None if half_width is None else max(-1.0, mean - half_width),
@@ -126,10 +129,11 @@ def paired_difference(
         int((differences > 0).sum()),
         int((differences < 0).sum()),
         sign_flip_p(sums),
+        error,
     )
 
 
-def _half_width(
+def _standard_error(
     mean: float,
     differences: pd.Series,
     weights: pd.Series,
@@ -146,4 +150,4 @@ def _half_width(
         float((weights * differences.abs()).sum()),
     )
     independent = (discordant + 1 / number - mean**2) / (number + 2)
-    return t_quantile(len(sums) - 1) * sqrt(max(variance_of(sums)[1], independent))
+    return sqrt(max(variance_of(sums)[1], independent))

@@ -33,7 +33,7 @@ TESTS = (
     "tests/test_inference_saved_policies.py::test_states_move_between_devices",
     "tests/test_inference_together.py::test_budgets_per_band_and_two_devices",
     "tests/test_qwen3_pretended.py",
-    "tests/test_execution.py::test_a_recorded_pass_neither_waits_nor_copies",
+    "tests/test_execution_pretended.py::test_a_recorded_pass_neither_waits_nor_copies",
     "tests/test_inference_encode_together.py",
 )
 COPIED = (*PACKAGES, "video", "video_qa", "eval", "efficiency", "scripts", "tests")

@@ -6,14 +6,12 @@ import copy
 import gc
 import threading
 import weakref
-from collections import Counter
-from types import SimpleNamespace
 
 import pretended_graph
 import pytest
 import torch
-from pretended_device import pretended_devices, spread
-from tiny import TOLERANCE, ask, assert_same, contents, largest_error, open_stream, random_frames
+from executions import open_and_watch
+from tiny import TOLERANCE, ask, assert_same, contents, largest_error, random_frames
 from tiny import watch as watch_frames
 
 from efficiency.endless import without_end
@@ -25,7 +23,6 @@ from inference.layers.plain_layer import PlainLayer
 from inference.tokens import captured_pass, graph
 from video_qa.settings import run_settings
 
-KV_SIZE = {"llava": 24, "qwen": 24, "qwen3": 92}
 QUESTIONS = ["?", "Is it red, or is it blue, or what else could it be?", "where?"]
 
 
@@ -38,28 +35,11 @@ def base(request, load):
     return load(request.param)
 
 
-@pytest.fixture(params=FAMILIES)
-def host_base(request, load_on_host):
-    """The same on the CPU, to be put on a pretended device."""
-    return load_on_host(request.param)
-
-
 @pytest.fixture
 def on_cpu(monkeypatch):
     """Captured execution without a GPU."""
     monkeypatch.setattr(graph, "capture", pretended_graph.capture)
     monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
-
-
-def _stream(base, execution, policy="hermes", **settings):
-    stream = _open(base, base.model, execution, policy=policy, **settings)
-    watch_frames(stream, random_frames(20))
-    return stream
-
-
-def _open(base, model, execution, **settings):
-    config = open_stream(base, kv_size=KV_SIZE[base.family], **settings).config
-    return type(base)(model, base.processor, config, sample_fps=1, execution=execution)
 
 
 def _rows(base, count, width=None, seed=0):
@@ -109,7 +89,7 @@ def test_no_weight_exists_twice(base):
     [("fused", "hermes"), ("captured", "hermes"), ("captured", "uniform_frames")],
 )
 def test_the_same_answers_and_no_trace(base, execution, policy, on_cpu):
-    plain, other = (_stream(base, name, policy) for name in ("plain", execution))
+    plain, other = (open_and_watch(base, name, policy) for name in ("plain", execution))
     for question in QUESTIONS:
         before = contents(other)
         assert ask(other, question, 9) == ask(plain, question, 9)
@@ -124,7 +104,7 @@ def test_the_same_draws(base, execution, on_cpu, monkeypatch):
     monkeypatch.setattr("inference.tokens.choice_state._NUM_DRAWS", 16)
     answers = []
     for name in ("plain", execution):
-        stream = _stream(base, name)
+        stream = open_and_watch(base, name)
         asked = {"question": "?", "prompt": stream.get_prompt("?")}
         answers.append(stream.question_answering(asked, 60, temperature=3.0, seed=5))
     assert answers[0] == answers[1]
@@ -137,7 +117,8 @@ def test_answers_outgrow_blocks_and_buffers(base, on_cpu, monkeypatch):
     monkeypatch.setattr("inference.tokens.captured_tokens._SPARE", 2)
     monkeypatch.setattr("inference.tokens.captured_tokens._BLOCK", 16)
     plain, other = (
-        without_end(_stream(base, name, "recent", chunk_frames=8)) for name in ("plain", "captured")
+        without_end(open_and_watch(base, name, "recent", chunk_frames=8))
+        for name in ("plain", "captured")
     )
     first = other.memory.capacity
     before = contents(other)
@@ -155,7 +136,7 @@ def test_graphs_are_recorded_once(base, on_cpu, monkeypatch):
         return pretended_graph.capture(run, changed)
 
     monkeypatch.setattr(graph, "capture", counted)
-    stream = _stream(base, "captured")
+    stream = open_and_watch(base, "captured")
     for question in "?!" * 2:
         ask(stream, question, 5)
     assert len(recorded) == 2  # one for questions of this length, one for tokens
@@ -163,7 +144,7 @@ def test_graphs_are_recorded_once(base, on_cpu, monkeypatch):
 
 def test_padding_is_not_seen(base, on_cpu, monkeypatch):
     """Whatever stands in the rows beyond the question, and in slots beyond the answer."""
-    stream = _stream(base, "captured")
+    stream = open_and_watch(base, "captured")
     first = ask(stream, "?", 6)
     original = captured_pass.CapturedPass.read
 
@@ -180,7 +161,7 @@ def test_padding_is_not_seen(base, on_cpu, monkeypatch):
 
 def test_after_an_answer_that_was_not_finite(base, on_cpu):
     """What it left in unused slots is never looked at: no weight of zero takes NaN away."""
-    plain, stream = (_stream(base, name) for name in ("plain", "captured"))
+    plain, stream = (open_and_watch(base, name) for name in ("plain", "captured"))
     expected = ask(plain, "?", 6)
     weight = base.language_model.embed_tokens.weight.data
     before = weight.clone()
@@ -211,7 +192,7 @@ def test_the_next_token_is_launched_before_one_is_waited_for(base, on_cpu, monke
             return super().take()
 
     monkeypatch.setattr(mailbox, Logged)
-    stream = _stream(base, "captured")
+    stream = open_and_watch(base, "captured")
     stream.question_answering({"question": "?", "prompt": stream.get_prompt("?")}, 4)
     assert log in (  # the answer may end before its last token
         ["launch", "take", "launch", "launch", "take", "launch", "take", "take"],
@@ -220,75 +201,10 @@ def test_the_next_token_is_launched_before_one_is_waited_for(base, on_cpu, monke
     )
 
 
-def _run_again(run, changed):
-    return SimpleNamespace(replay=run, is_valid=True)
-
-
-def _drawn(stream):
-    asked = {"question": "?", "prompt": stream.get_prompt("?")}
-    return stream.question_answering(asked, 4, temperature=1.0, seed=3)
-
-
-def test_a_recorded_pass_neither_waits_nor_copies(host_base, monkeypatch):
-    """On a device, whose graphs may do neither; and a token waits for the one before it alone."""
-    monkeypatch.setattr("inference.layers.execution._obstacle", lambda *given: None)
-    monkeypatch.setattr(graph, "capture", _run_again)
-    model, inside, costs = copy.deepcopy(host_base.model), [], []
-    original = captured_pass.CapturedPass._run
-    with pretended_devices(1) as traffic:
-        spread(model, 1)
-        stream = without_end(_open(host_base, model, "captured"))
-        watch_frames(stream, random_frames(20))
-
-        def watched(self):
-            before = traffic.num_waits(), traffic.num_copies()
-            original(self)
-            inside.append((traffic.num_waits() - before[0], traffic.num_copies() - before[1]))
-
-        monkeypatch.setattr(captured_pass.CapturedPass, "_run", watched)
-        for count in (2, 3, 6):
-            traffic.clear()
-            answer = ask(stream, "?", count)
-            waits = Counter(kind for kind, _ in traffic.waits.elements())
-            costs.append((waits, traffic.num_copies("h2d", "index"), traffic.num_copies("d2h")))
-        drawn = _drawn(stream)
-    plain = without_end(_stream(host_base, "plain"))
-    assert (answer, drawn) == (ask(plain, "?", 6), _drawn(plain))
-    assert set(inside) == {(0, 0)}
-    (_, uploads, sent), (waits, more_uploads, more_sent) = costs[1:]
-    assert (more_uploads - uploads, more_sent - sent) == (0, 3)
-    assert waits - costs[1][0] == {"event synchronize": 3}
-
-
 def test_a_host_that_looks_cannot_be_recorded():
     numbers = torch.zeros(2)
     with pytest.raises(pretended_graph.HostLooks):
         pretended_graph.capture(lambda: numbers.add_(numbers.max().item()), [numbers])
-
-
-def _operators_per_token(base, num_layers):
-    """Of a token on a device with `num_layers` layers."""
-    model = copy.deepcopy(base.model)
-    del model.model.language_model.layers[num_layers:]
-    model.config.get_text_config().num_hidden_layers = num_layers
-    counts = []
-    with pretended_devices(1) as traffic:
-        spread(model, 1)
-        stream = without_end(_open(base, model, "fused"))
-        watch_frames(stream, random_frames(8))
-        ask(stream, "?", 1)
-        for count in (3, 5):
-            traffic.clear()
-            ask(stream, "?", count)
-            counts.append(sum(traffic.operators.values()))
-    return (counts[1] - counts[0]) / 2
-
-
-def test_operators_per_token_and_layer(host_base):
-    few, many = (_operators_per_token(host_base, count) for count in (4, 8))
-    assert (many - few) / 4 <= 15
-    beside = few - (many - few)
-    assert beside <= 32  # embedding, angles, norm, head, choice
 
 
 CUDA = [torch.device("cuda", 0), torch.device("cuda", 1)]
@@ -336,7 +252,7 @@ def test_what_fusing_would_skip_is_not_skipped(load):
 def test_graphs_on_a_gpu(checkpoint, family, policy):
     """The same tokens as module by module, question after question, in fp32."""
     loaded = load_model(checkpoint(family), kv_size=24, device="cuda", dtype="float32")[0]
-    streams = [_stream(loaded, name, policy) for name in ("plain", "fused", "captured")]
+    streams = [open_and_watch(loaded, name, policy) for name in ("plain", "fused", "captured")]
     for question in QUESTIONS * 2:
         answers = [ask(stream, question, 12) for stream in streams]
         assert answers[0] == answers[1] == answers[2]
@@ -421,7 +337,7 @@ def test_a_choice_recorded_at_the_end_of_the_draws(base, on_cpu, monkeypatch):
     monkeypatch.setattr("inference.tokens.captured_tokens._MAX_PASSES", 0)  # all anew
     answers = []
     for name in ("plain", "captured"):
-        stream = without_end(_stream(base, name))
+        stream = without_end(open_and_watch(base, name))
         asked = {"question": "?", "prompt": stream.get_prompt("?")}
         answers.append(stream.question_answering(asked, 9, temperature=1.0, seed=2))
     assert answers[0] == answers[1]
@@ -430,7 +346,7 @@ def test_a_choice_recorded_at_the_end_of_the_draws(base, on_cpu, monkeypatch):
 @pytest.mark.parametrize("execution", ["fused", "captured"])
 def test_other_weights_serve_the_next_question_and_the_next_chunk(load, on_cpu, execution):
     base = copy.deepcopy(load("llava"))
-    stream, plain = _stream(base, execution), _stream(base, "plain")
+    stream, plain = open_and_watch(base, execution), open_and_watch(base, "plain")
     assert ask(stream, "?", 5) == ask(plain, "?", 5)
     attention = base.language_model.layers[0].self_attn
     for module in (base.model.lm_head, attention.q_proj, attention.v_proj):
@@ -444,7 +360,7 @@ def test_other_weights_serve_the_next_question_and_the_next_chunk(load, on_cpu, 
 
 
 def test_what_was_recorded_ends_with_its_memory(load, on_cpu):
-    stream = _stream(load("llava"), "captured")
+    stream = open_and_watch(load("llava"), "captured")
     ask(stream, "?", 5)
     held = weakref.ref(stream.memory)
     stream.adopt(stream.config)

@@ -105,6 +105,8 @@ def _publish(
     write_comparison_csv(out.path / "comparison.csv", runs, plan.videos)
     num_chunks = None if arguments.only_report else plan.num_chunks
     write_json(out.path / "runs.json", describe_runs(runs, refused, num_chunks))
+    if arguments.no_report:
+        return 0
     if importlib.import_module("eval.comparison").main(["--folder", str(out.path)]):
         return 1
     report = write_report(out.path, runs, plan.videos, plan.video_root)

@@ -50,7 +50,7 @@ def task_groups(benchmark: Benchmark, tasks: pd.Series) -> Groups:
 
 def group_mean(rows: pd.DataFrame, group: Group, clusters: str) -> Estimate | None:
     """Accuracy of the group's rows (columns `right`, `task`); None if it has none."""
-    chosen, strata, weights = _strata(once_per_fact(rows, clusters), group)
+    chosen, strata, weights = strata_of(once_per_fact(rows, clusters), group)
     if chosen.empty:
         return None
     return stratified_mean(chosen["right"], chosen[clusters], strata, weights)
@@ -58,7 +58,7 @@ def group_mean(rows: pd.DataFrame, group: Group, clusters: str) -> Estimate | No
 
 def group_difference(pairs: pd.DataFrame, group: Group, clusters: str) -> PairedDifference | None:
     """Difference over the group's pairs (`right`, `right_baseline`); None if it has none."""
-    chosen, strata, weights = _strata(once_per_fact(pairs, clusters), group)
+    chosen, strata, weights = strata_of(once_per_fact(pairs, clusters), group)
     if chosen.empty:
         return None
     return paired_difference(
@@ -66,8 +66,11 @@ def group_difference(pairs: pd.DataFrame, group: Group, clusters: str) -> Paired
     )
 
 
-def once_per_fact(rows: pd.DataFrame, clusters: str) -> pd.DataFrame:
-    """One row per question that is put to a video, however often: its share of right answers.
+def once_per_fact(
+    rows: pd.DataFrame, clusters: str, right: Sequence[str] = ("right", "right_baseline")
+) -> pd.DataFrame:
+    """One row per question that is put to a video, however often: its share of right answers, in
+    those of the columns `right` that there are.
 
     The same words with the same right answer ask for the same fact; asking again later says
     something of the memory, but must not make the fact count more than others.
@@ -75,11 +78,13 @@ def once_per_fact(rows: pd.DataFrame, clusters: str) -> pd.DataFrame:
     names = [name for name in (clusters, "task", "question", "answer") if name in rows]
     if "question" not in names or not rows.duplicated(names).any():
         return rows
-    shares = [name for name in ("right", "right_baseline") if name in rows]
+    shares = [name for name in right if name in rows]
     return rows.groupby(names, sort=False, as_index=False)[shares].mean()
 
 
-def _strata(rows: pd.DataFrame, group: Group) -> tuple[pd.DataFrame, pd.Series, dict[str, float]]:
+def strata_of(rows: pd.DataFrame, group: Group) -> tuple[pd.DataFrame, pd.Series, dict[str, float]]:
+    """The group's rows, the stratum of each, and the strata's weights; no rows where the group has
+    no mean."""
     chosen = rows[rows["task"].isin(group.tasks)]
     if group.is_pooled:
         return chosen, pd.Series("", index=chosen.index), {"": 1.0}

@@ -54,17 +54,17 @@ _PARTS = Carried._fields
 class ConfirmedNoveltyOptions:
     """How the budget is split and how the past is scored."""
 
-    recent_share: float = 0.25
+    recent_share: float = 0.125
     """Share of kv_size for the newest frames; at least one frame."""
     pace_seconds: float = 1.0
     """Least time between two of them, but for the very newest; 0 for every frame."""
-    keyframe_share: float = 0.4
+    keyframe_share: float = 0.5
     """Share of the rest for whole frames after which the picture changed."""
-    fading_scenes: float = 0.7
+    fading_scenes: float = 0.3
     """Scenes after which a change counts 1 / e of a new one."""
     neighbour_seconds: float = 1.0
     """From a frame to those before and after it that have to confirm it; at least one frame."""
-    unconfirmed_weight: float = 1.0
+    unconfirmed_weight: float = 2.0
     """How much a token's distance from its neighbouring frames counts against its novelty."""
     unconfirmed_frame_weight: float = 1.0
     """The same of a frame against the change after it."""

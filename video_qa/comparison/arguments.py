@@ -56,6 +56,8 @@ def shared_parser(description: str, prog: str) -> argparse.ArgumentParser:
     add("--limit", type=int, help="only the first LIMIT videos")
     add("--overwrite", action="store_true", help="throw away what these runs hold")
     add("--only_report", action="store_true", help="run nothing; evaluate what is finished")
+    no_report = "stop at comparison.csv and runs.json; --only_report makes the rest of them"
+    add("--no_report", action="store_true", help=no_report)
     add("--results_root", type=Path, default=Path("results"), help="default: %(default)s")
     add("--out", type=Path, help="folder of the comparison (default: beside the runs)")
     add_settings_arguments(built, with_policy=False)
@@ -64,9 +66,13 @@ def shared_parser(description: str, prog: str) -> argparse.ArgumentParser:
     return built
 
 
-def _names(text: str) -> list[str]:
+def names_of(text: str) -> list[str]:
     """Between commas; those inside of brackets belong to a value: ``hermes:smoothing=[0,0,0]``."""
-    names = [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
+    return [name.strip() for name in re.split(r",(?![^\[]*\])", text) if name.strip()]
+
+
+def _names(text: str) -> list[str]:
+    names = names_of(text)
     if not names:
         raise argparse.ArgumentTypeError("expected names with commas between them")
     return names

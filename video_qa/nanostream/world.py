@@ -122,10 +122,8 @@ def _scene_spans(rng: random.Random, num_seconds: int, degree: Degree) -> list[t
 
 def _steady(rng: random.Random, degree: Degree) -> Iterator[int]:
     while True:
-        span = (
-            degree.eventful_seconds if rng.random() < degree.eventful_share else degree.calm_seconds
-        )
-        yield rng.randint(*span)
+        eventful = rng.random() < degree.eventful_share
+        yield rng.randint(*(degree.eventful_seconds if eventful else degree.calm_seconds))
 
 
 def _bursts(rng: random.Random) -> Iterator[int]:

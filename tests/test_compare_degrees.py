@@ -1,0 +1,229 @@
+"""All memories on all degrees: the plan, its estimate, and what the page says of invented runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from compared_runs import SKILL, finished_comparison
+
+from hermes.policies import POLICIES
+from reproduction.degrees import command, plan
+from reproduction.degrees.arguments import parser, plan_of
+from reproduction.degrees.costs import Costs, Measured, measure
+from reproduction.degrees.estimate import START_SECONDS, seconds_of
+from reproduction.degrees.goals import goals, leads_on_best
+from reproduction.degrees.plan import LENGTHS, MEMORIES, Comparison, Plan, World
+from reproduction.degrees.run import arguments_of
+from video_qa.comparison.arguments import FLOORS
+from video_qa.nanostream.write import Settings, write_split
+
+COSTS = Costs("hermes", 64, 0.004, 0.02, 0.005, 0.009, 0.003, 64.0, 7 << 20, 0, 8, False)
+MEASURED = Measured("a machine", 256, 40, 0.001, {("hermes", 64): COSTS})
+
+
+def asked(*given: str) -> Plan:
+    return plan_of(parser("").parse_args(given))
+
+
+def test_every_memory_of_the_registry_is_compared() -> None:
+    assert set(MEMORIES) == set(POLICIES) - {"none", "blank_frames"}
+    assert set(plan.AT_OTHER_RATES) <= set(MEMORIES) and len(plan.AT_OTHER_RATES) == 6
+    rated = next(c for c in asked("--parts=rates", "--ours=keyrec").comparisons())
+    assert rated.policies[0] == "keyrec" and set(rated.policies) == set(plan.AT_OTHER_RATES)
+
+
+def test_the_whole_is_every_degree_length_and_rate() -> None:
+    everything = list(asked().comparisons())
+    cases = {(c.part, c.world.degree, c.world.length.name, c.sample_fps) for c in everything}
+    degrees = ("clean", "noisy", "busy", "rich")
+    assert cases >= {("memories", d, length, 1.0) for d in degrees for length in ("4x", "16x")}
+    assert {case[1:] for case in cases if case[0] == "rates"} == {
+        (degree, "4x", rate) for degree in degrees for rate in (0.5, 2.0)
+    }
+    assert [c.num_streams for c in everything[:8]] == [40] * 4 + [6] * 4
+    assert len({c.folder(Path()) for c in everything}) == len(everything)
+
+
+def test_less_can_be_asked_for() -> None:
+    given = ("--degrees=busy", "--streams_4x=3", "--streams_16x=0", "--budgets=64", "--rates=")
+    found = list(asked(*given, "--parts=memories,rates", "--policies=recent,hermes").comparisons())
+    world = World("busy", LENGTHS[0])
+    policies = ("recent", "hermes", *FLOORS)
+    assert found == [Comparison("memories", world, 1.0, policies, (64,), 3)]
+    line = arguments_of(found[0], Path("data"), Path("out"), 2)
+    assert (
+        "--limit=3" in line
+        and "--policies=recent,hermes,blank_frames,last_frames:num_frames=1" in line
+    )
+
+
+@pytest.mark.parametrize("wrong", ["--degrees=foggy", "--streams_4x=41", "--budgets=many"])
+def test_what_is_not_there_cannot_be_asked_for(wrong: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        asked(wrong)
+    assert "expected" in (text := capsys.readouterr().err) or "known: clean" in text
+
+
+def test_the_estimate_shares_the_vision_tower() -> None:
+    world = World("clean", replace(LENGTHS[0], seconds=100, questions_per_task=2))
+    comparison = Comparison("memories", world, 2.0, ("hermes", "hermes:x=1"), (64,), 10)
+    per_stream = 200 * 0.001 + 2 * (200 * 0.003 + 34 * 0.02)
+    assert seconds_of(comparison, MEASURED, 2) == pytest.approx(START_SECONDS + 5 * per_stream)
+    one = replace(comparison, num_streams=1)
+    assert seconds_of(one, MEASURED, 2) == pytest.approx(START_SECONDS + per_stream)
+
+
+def test_costs_come_back_as_they_were_written(tmp_path: Path) -> None:
+    MEASURED.write(tmp_path)
+    assert Measured.read(tmp_path / "costs.json") == MEASURED
+
+
+POLICIES_HERE = ["two_speed", "hermes", "recent", "uniform"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Invented runs of two degrees in the folders of a plan."""
+    root = tmp_path_factory.mktemp("degrees")
+    for degree, num_videos in (("clean", 20), ("busy", 3)):
+        folder = Comparison("memories", World(degree, LENGTHS[0]), 1.0, (), (), 1).folder(root)
+        finished_comparison(folder, POLICIES_HERE, [32, 64], num_videos)
+    MEASURED.write(root)
+    return root
+
+
+def report(root: Path, *more: str) -> tuple[int, str]:
+    code = command.main([f"--out={root}", "--only_report", *more])
+    return code, (root / "comparison.md").read_text() if code == 0 else ""
+
+
+def test_the_page_says_who_is_best_and_who_may_be(finished: Path, capsys) -> None:
+    code, page = report(finished)
+    assert code == 0 and "NOT reached" in capsys.readouterr().out
+    table = pd.read_csv(finished / "comparison" / "accuracies.csv")
+    own = table[(table["degree"] == "clean") & (table["kv_size"] == 64)]
+    far = own[own["group"] == "far past"].set_index("policy")["accuracy_percent"]
+    raw = pd.read_csv(finished / "clean_4x_q5" / "memories-fps1" / "comparison.csv")
+    rows = raw[(raw["kv_size"] == 64) & (raw["task"] == "far_colour")]
+    assert far.to_dict() == pytest.approx(rows.groupby("policy")["qa_acc"].mean().to_dict())
+    line = next(line for line in page.splitlines() if line.startswith("| clean | far |"))
+    assert line.split("|")[3].split()[0] == far.idxmax() and f" {far.max():.1f} (" in line
+    assert SKILL["recent"][2] < 0.5 and "recent" not in line  # beaten by far
+    assert page.count("3 videos cannot tell any apart") == 2 * 6
+    assert "| hermes | 64 | 64 | 7.0 MiB | 0 | 5.0 ms |" in page
+
+
+def test_the_tables_are_for_pandas_and_the_figures_are_drawn(
+    finished: Path, tmp_path: Path
+) -> None:
+    assert report(finished, f"--docs={tmp_path}", "--kin=uniform")[0] == 0
+    differences = pd.read_csv(tmp_path / "comparison/differences.csv")
+    assert set(differences["other"]) == {"hermes", "recent"}
+    assert len(json.loads((finished / "comparison/differences.json").read_text())) == len(
+        differences
+    )
+    case = differences[(differences["degree"] == "clean") & (differences["kv_size"] == 32)]
+    for group in set(case["group"]):
+        best = leads_on_best(case, group).iloc[0]
+        assert best["difference_points"] == case[case["group"] == group]["difference_points"].min()
+    for name in ("all_questions", "far_against_recent"):
+        drawing = (tmp_path / f"comparison/{name}.svg").read_text()
+        assert "two_speed" in drawing and "busy" in drawing
+    links = re.findall(r"\]\(([^)]+)\)", (tmp_path / "comparison.md").read_text())
+    assert links and all((tmp_path / link).exists() for link in links)
+
+
+def test_nothing_finished_is_no_report(tmp_path: Path, capsys) -> None:
+    assert report(tmp_path)[0] == 2
+    assert "nothing to report" in capsys.readouterr().err
+
+
+def _differences(**changed: float) -> pd.DataFrame:
+    """Every goal reached, but for what is changed: (group or all)_(other) -> points ahead."""
+    points = {"all_hermes": 1, "all_recent": 9, "all_uniform": 5, "far_hermes": 12}
+    points |= {"far_uniform": 11, "recent_recent": -1, "counting_hermes": -2, "never_hermes": 0}
+    names = {"all": "all questions", "far": "far past", "recent": "recent past"}
+    names |= {"never": "unanswerable (balanced)"}
+    rows = []
+    for degree in ("clean", "busy"):
+        for key, value in points.items():
+            group, other = key.split("_")
+            value = changed.get(key, value) if degree == "busy" else value
+            row = {"degree": degree, "length": "4x", "sample_fps": 1.0, "kv_size": 64}
+            row |= {"group": names.get(group, group), "policy": "two_speed", "other": other}
+            bound = changed.get("bound", value - 2) if degree == "busy" else value - 2
+            rows.append(row | {"difference_points": value, "lower_bound_points": bound})
+    return pd.DataFrame(rows)
+
+
+def test_goals_are_reached_by_whom_reaches_them() -> None:
+    assert all(goal.is_reached for goal in goals(_differences(), "two_speed", None))
+    assert len(list(goals(_differences(), "two_speed", None))) == 7
+
+
+@pytest.mark.parametrize(
+    ("changed", "goal"),
+    [
+        ({"bound": -3.5}, "lower bound"),
+        ({"all_recent": -0.5}, "ahead of each"),
+        ({"far_uniform": 8}, "above uniform"),
+        ({"recent_recent": -2.5}, "within 2 points"),
+        ({"counting_hermes": -3.5}, "counting"),
+        ({"never_hermes": -3.5}, "unanswerable"),
+    ],
+)
+def test_one_case_is_enough_to_miss_a_goal(changed: dict[str, float], goal: str) -> None:
+    missed = [g for g in goals(_differences(**changed), "two_speed", None) if not g.is_reached]
+    assert len(missed) == 1 and goal in missed[0].text
+    assert "busy" in missed[0].worst or goal in ("ahead of each", "above uniform")
+
+
+def test_compression_is_held_against_that_of_hermes() -> None:
+    own = replace(COSTS, policy="two_speed", compression_p50_seconds=0.0031)
+    both = replace(MEASURED, costs=MEASURED.costs | {("two_speed", 64): own})
+    last = list(goals(_differences(), "two_speed", both))[-1]
+    assert not last.is_reached and "3.1 ms against 3.0 ms" in last.worst
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory) -> Path:
+    settings = Settings(
+        num_streams=1, min_minutes=0.4, max_minutes=0.4, fps=1, questions_per_task=1
+    )
+    return write_split(tmp_path_factory.mktemp("streams"), settings)["nanostream"]
+
+
+def test_costs_are_those_of_one_memory_alone(annotations: Path) -> None:
+    found = measure([("recent", 32), ("last_frames", 32), ("shallow_stream", 32)], annotations)
+    costs = {policy: one for (policy, _), one in found.costs.items()}
+    assert [one.layers_per_frame for one in costs.values()] == [8, 0, 4]
+    assert costs["recent"].tokens_per_layer == 32
+    assert costs["shallow_stream"].host_bytes > 0 == costs["recent"].host_bytes
+    assert costs["recent"].ingest_seconds_per_frame > found.vision_seconds_per_frame / 2
+    assert found.num_questions <= 40 and found.num_frames <= 24
+
+
+@pytest.mark.slow
+def test_more_of_everything_is_added_to_what_was_run(tmp_path: Path, monkeypatch) -> None:
+    """Streams, memories and budgets; what was answered is not asked again."""
+    short = (replace(LENGTHS[0], seconds=20, num_streams=2, questions_per_task=1),)
+    monkeypatch.setattr("reproduction.degrees.arguments.LENGTHS", short)
+    monkeypatch.setattr("reproduction.degrees.arguments._count", lambda most: int)
+    paths = [f"--data={tmp_path / 'data'}", f"--out={tmp_path / 'out'}", "--degrees=clean"]
+    few = ["--parts=memories", "--budgets=32", "--policies=recent", "--streams_4x=1", "--jobs=1"]
+    assert command.main([*paths, *few]) == 0
+    answers = tmp_path / "out/clean_4x_q1/nano/nanostream/fps1.0-kv32-recent/predictions.jsonl"
+    before = answers.read_text()
+    assert not list((tmp_path / "out").rglob("report.html"))
+    more = ["--parts=memories", "--budgets=64,32", "--policies=recent,two_speed", "--jobs=1"]
+    assert command.main([*paths, *more]) == 0
+    lines = answers.read_text().splitlines()
+    assert lines[: len(before.splitlines())] == before.splitlines()
+    table = pd.read_csv(tmp_path / "out/clean_4x_q1/memories-fps1/comparison.csv")
+    assert len(table) == len(lines) * 2 * 4 and table["error"].isna().all()
+    assert set(table["policy"]) == {"recent", "two_speed", *FLOORS}

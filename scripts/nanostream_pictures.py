@@ -1,6 +1,6 @@
 """Pictures of the four degrees for docs/nanostream.md.
 
-    python scripts/nanostream_pictures.py    # writes docs/nanostream/*.png
+python scripts/nanostream_pictures.py    # writes docs/nanostream/*.png
 """
 
 import sys

@@ -38,6 +38,7 @@ from hermes.policy_parts.novelty.whole_choice import (
     choose_whole,
     frames_apart,
     noted_beside,
+    runs,
     steady,
     with_new,
 )
@@ -212,18 +213,18 @@ class ConfirmedNovelty(Policy):
         self._staying = torch.stack([numbers[place] for place in places])
         given_up = older - {sight.number for sight in self._pending}
         self._num_wanted = int(max(told[size * size :])) + len(given_up) * self._length
-        alike = [place == size - 1 - back for back, place in enumerate(places[::-1])]
-        self._num_last = [*alike, False].index(False)
+        self._leaving = runs([place in places for place in range(size - self._run, size)])
 
     def _compare(self, stack: LayerStack, found: Carried, staying: Tensor) -> None:
         """What is not known yet, but for the (l, n) bool tokens of frames that stay whole."""
         run, length = self._run, self._length
-        new = slice(stack.num_visual - run * length, stack.num_visual - self._num_last * length)
+        first = stack.num_visual - run * length
+        new = [slice(*(first + place * length for place in ends)) for ends in self._leaving]
         for layers in layer_blocks(len(stack), nearest_older.ROWS_AT_A_TIME * stack.num_visual):
             values, part = stack.values[layers, :, stack.visual], found.layers(layers)
             unit = nearest_older.unit_states(values, stack.values.dtype)
             nearest_older.beside(part, unit, run, self._num_tail, length, self._num_new)
-            among = self._num_wanted, staying[layers, : new.start]
+            among = self._num_wanted, staying[layers, :first]
             nearest_older.compare(part, unit, among, new, has_text=self._has_text)
 
     def _scores(self, stack: LayerStack, found: Carried) -> Tensor:

@@ -15,6 +15,7 @@ Shapes: l layers of a stack, n visual tokens, m orphans at most, g key heads, d 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -150,7 +151,7 @@ def compare(
     carried: Carried,
     unit: Tensor,
     among: tuple[int, Tensor],
-    new: slice,
+    new: Sequence[slice],
     *,
     has_text: bool,
     most_numbers: int = MOST_NUMBERS,
@@ -159,28 +160,34 @@ def compare(
 
     Args:
         unit: (l, n, w) `unit_states`.
-        among: at least as many tokens as are wanted in any layer before `new`, and (l, before) bool
-            which of them are not.
+        among: at least as many tokens as are wanted in any layer before new ones, and (l, before)
+            bool which of them are not.
         new: tokens that follow each other, all compared.
         most_numbers: bound on the products that exist at a time.
     """
     text = carried.keys < 0 if has_text else None
-    nearest = carried.likeness[0]
+    before, nearest = among[1].shape[1], carried.likeness[0]
     for rows in _rows(carried, *among, most_numbers):
         own = unit.gather(1, rows[..., None].expand(-1, -1, unit.shape[2]))
-        alike = products(own, unit[:, : new.start])
-        places = torch.arange(new.start, device=unit.device)
+        alike = products(own, unit[:, :before])
+        places = torch.arange(before, device=unit.device)
         alike.masked_fill_(places >= rows[..., None], -torch.inf)
         found, neighbours = _nearest(carried, alike, text)
         nearest.scatter_(1, rows, found)
         carried.neighbours.scatter_(1, rows, neighbours)
-    block = max(1, most_numbers // max(1, len(unit) * new.stop))
-    for start in range(new.start, new.stop, block):
-        part = slice(start, min(start + block, new.stop))
+    block = max(1, most_numbers // max(1, unit.shape[0] * unit.shape[1]))
+    for part in _blocks(new, block):
         alike = products(unit[:, part], unit[:, : part.stop])
-        diagonal = alike[:, :, start:]
+        diagonal = alike[:, :, part.start :]
         diagonal.masked_fill_(torch.ones_like(diagonal[0], dtype=torch.bool).triu(), -torch.inf)
         nearest[:, part], carried.neighbours[:, part] = _nearest(carried, alike, text)
+
+
+def _blocks(parts: Sequence[slice], most: int) -> Iterator[slice]:
+    """The same tokens, at most so many at a time."""
+    for part in parts:
+        for start in range(part.start, part.stop, most):
+            yield slice(start, min(start + most, part.stop))
 
 
 def _rows(carried: Carried, count: int, needless: Tensor, most_numbers: int) -> tuple[Tensor, ...]:

@@ -108,3 +108,9 @@ def faded(changes: Sequence[float], fading_scenes: float) -> list[float]:
         counts.append(change * math.exp(-scenes / fading_scenes))
         scenes += change >= least
     return counts[::-1]
+
+
+def runs(stays: Sequence[bool]) -> list[tuple[int, int]]:
+    """Places `[start, end)` of those in a row that do not stay."""
+    edges = [place for place, (a, b) in enumerate(pairwise([True, *stays, True])) if a != b]
+    return list(zip(edges[::2], edges[1::2], strict=True))

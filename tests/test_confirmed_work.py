@@ -19,9 +19,9 @@ LAYERS, GROUPS, WIDTH, LENGTH, NEW_FRAMES = 28, 4, 128, 196, NUM_NEW // 196
 SINGLE_FLOPS_PER_SECOND = 67e12
 """Of an H200 by its data sheet: products in fp32."""
 ORPHANS, LEAVING, GIVEN_UP = 0.08, 9, 7
-"""Share of the budget, in the layer that has most of them, and frames of a chunk and older whole
-ones that lose tokens at once, as on NanoStream with half as many tokens in a chunk as in the
-budget."""
+"""Share of the budget, in the layer that has most of them; frames of the newest in a row, and older
+whole ones, that are given up per chunk: as on NanoStream with half as many tokens in a chunk as in
+the budget."""
 
 
 class Work(Moved):
@@ -41,7 +41,7 @@ def _empty(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
 
 def _carried_on(kv_size: int) -> None:
     """What `ConfirmedNovelty` does with each stack, sizes as in the middle of a stream."""
-    count, recent = kv_size + NUM_NEW, max(1, kv_size // 8 // LENGTH)
+    count, recent = kv_size + NUM_NEW, max(1, kv_size // 4 // LENGTH)
     values = _empty(LAYERS, GROUPS, count, WIDTH, dtype=torch.float16)
     first = count - NEW_FRAMES * LENGTH
     starts = [first + place * NEW_FRAMES // LEAVING * LENGTH for place in range(LEAVING)]

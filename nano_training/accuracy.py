@@ -29,7 +29,7 @@ INTRODUCTION = """\
 Percent, with 95 % intervals over videos; a group is the mean of its tasks. Through the runner on
 mp4 files, CPU, fp32: {num_streams} test streams of {seconds} seconds of each degree, one frame per
 second, all of it kept (`--policy none`). One training seed.
-Written by `python -m nano_training.accuracy`.
+Written by `python -m nano_training.accuracy --limit {num_streams}`.
 """
 DATA, RESULTS = Path("data/nano_inside"), Path("results/nano_inside")
 

@@ -29,13 +29,13 @@ INTRODUCTION = """\
 Percent, with 95 % intervals over videos; a group is the mean of its tasks. Through the runner on
 mp4 files, CPU, fp32: {num_streams} test streams of {seconds} seconds of each degree, one frame per
 second, all of it kept (`--policy none`). One training seed.
-Written by `python -m nano_training.accuracy`.
+Written by `python -m nano_training.accuracy --limit {num_streams}`.
 """
 DATA, RESULTS = Path("data/nano_inside"), Path("results/nano_inside")
 
 
-def commands(degree: str, num_streams: int, model: str) -> Iterator[list[str]]:
-    """What writes the streams of a degree and has the miniature watch all of each."""
+def commands(degree: str, num_streams: int, limit: int, model: str) -> Iterator[list[str]]:
+    """What writes the streams of a degree and has the miniature watch all of the first of them."""
     minutes = f"{TRAINED_FRAMES / 60:.4f}"
     write = f"-m video_qa.nanostream --out {DATA / degree} --degree {degree} --split test"
     write += f" --num_streams {num_streams} --min_minutes {minutes} --max_minutes {minutes}"
@@ -43,7 +43,7 @@ def commands(degree: str, num_streams: int, model: str) -> Iterator[list[str]]:
     for dataset in DATASETS:
         run = f"video_qa/run_infer.py --model {model} --dataset {dataset} --policy none"
         run += f" --kv_size {MAX_POSITIONS} --anno_path {DATA / degree / dataset}_test.json"
-        run += f" --sample_fps 1 --device cpu --save_dir {folder(degree, dataset)}"
+        run += f" --sample_fps 1 --device cpu --limit {limit} --save_dir {folder(degree, dataset)}"
         yield run.split()
 
 
@@ -128,15 +128,17 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--num_streams", type=int, default=60, help="of each degree (default: 60)")
+    parser.add_argument("--limit", type=int, help="watch only the first of them")
     parser.add_argument("--model", default="nano", help="name or folder (default: nano)")
     parser.add_argument("--no_card", action="store_true", help="print the section instead")
     options = parser.parse_args(argv)
+    count = options.limit or options.num_streams
     for degree in DEGREES:
-        for command in commands(degree, options.num_streams, options.model):
+        for command in commands(degree, options.num_streams, count, options.model):
             if code := subprocess.run([sys.executable, *command], check=False).returncode:
                 print(f"error: {' '.join(command)} ended with {code}", file=sys.stderr)
                 return code
-    text = section(options.num_streams)
+    text = section(count)
     if options.no_card:
         print(text)
     else:

@@ -25,7 +25,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--steps", type=int, default=5400, help="of the decoder's training")
+    parser.add_argument("--steps", type=int, default=3600, help="of the decoder's training")
     parser.add_argument(
         "--minutes", type=float, default=280, help="of the decoder's training, where they end first"
     )

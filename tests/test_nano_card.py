@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 
-from nano_training import texts, wordings
+from nano_training import accuracy, texts, wordings
 from video_qa.nanostream import questions
+from video_qa.nanostream.degrees import DEGREES
 from video_qa.nanostream.draft import Draft
 from video_qa.nanostream.facts import follow
 from video_qa.nanostream.world import make_world
@@ -50,3 +52,21 @@ def test_another_wording_makes_the_card_stale(monkeypatch):
     other = Draft("How many things are there?", "1", ("2", "3"))
     monkeypatch.setitem(questions.TASKS, "now_count", lambda facts, rng: other)
     assert wordings.replace_section(CARD) != CARD
+
+
+def test_goals_that_are_missed_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(accuracy, "RESULTS", tmp_path)
+    for degree in DEGREES:
+        for dataset, (name, _) in accuracy.DATASETS.items():
+            right = 86.0 if degree in ("rich", "busy") else 99.0
+            found = {"n": 9, "accuracy_percent": right, "interval95_percent": [80.0, 100.0]}
+            now = found | {"accuracy_percent": 99.0}
+            groups = {"perception now": now, "recent past": found, "far past": found}
+            folder = accuracy.folder(degree, dataset)
+            folder.mkdir(parents=True)
+            numbers = {"categories": groups, "tasks": {"now_colour": now}}
+            (folder / "metrics.json").write_text(json.dumps({name: numbers}))
+    text = accuracy.section(9)
+    assert text.count("goal 90") == 4 and text.count("busy, with options: 86.0, goal 90") == 2
+    assert "rich, in words: 8" not in text and "| now_colour | 99.0 (80-100) |" in text
+    assert accuracy.replace_section(CARD, text).count(accuracy.TITLE) == 1

@@ -213,7 +213,7 @@ def test_runs_of_another_protocol_are_not_put_beside(
     [
         (
             {"policies": "recent,nope"},
-            "unknown policy 'nope': expected one of blank_frames, dscache",
+            "unknown policy 'nope': expected one of blank_frames, confirmed_novelty, dscache",
         ),
         ({"policies": "rekv:nope=1"}, "unknown option nope of policy 'rekv'; known: "),
         ({"policies": "two_speed:recent_share=7"}, "recent_share must be a number in [0, 1]"),

@@ -157,7 +157,10 @@ def test_open_ended_answers_may_be_judged_later(
     ("more", "expected"),
     [
         (["--only_eval"], "no results to evaluate at"),
-        ([REAL, "--policy=nope"], "unknown policy 'nope': expected one of blank_frames, dscache"),
+        (
+            [REAL, "--policy=nope"],
+            "unknown policy 'nope': expected one of blank_frames, confirmed_novelty, dscache",
+        ),
         ([REAL, "--profile=nope"], "unknown profile 'nope': expected one of released"),
         (["--model=nope"], "unknown model 'nope': expected one of"),
         (["--kv_size=0"], "--kv_size must be at least 1, got 0"),

@@ -89,7 +89,7 @@ def test_a_dry_run_says_what_it_would_take(capsys):
     said = capsys.readouterr().out
     assert "--dataset=streamingbench --sample_fps=2 --kv_sizes=4000,6000" in said
     assert "92 runs" in said and "nothing of it measured" in said and "0.81 seconds" in said
-    frames = 2 * (250_180 + 345_520) * 2 * 15  # of 22 memories, 7 read frames afresh only
+    frames = 2 * (250_180 + 345_520) * 2 * 16  # of 23 memories, 7 read frames afresh only
     assert f"{frames * 0.81 / 3600:,.0f} hours at 0.81" in said
     assert "shallow_stream:depth=5" in said and "pairs of frames" in said
     given = ["--seconds_per_frame", "0.01", "--max_pixels", "infinipot_v", "--dry_run"]

@@ -143,6 +143,14 @@ def test_nothing_finished_is_no_report(tmp_path: Path, capsys) -> None:
     assert "nothing to report" in capsys.readouterr().err
 
 
+def test_other_rates_alone_have_no_page(tmp_path: Path, capsys) -> None:
+    folder = Comparison("rates", World("clean", LENGTHS[0]), 2.0, (), (), 1).folder(tmp_path)
+    finished_comparison(folder, POLICIES_HERE, [64], 6)
+    code = command.main([f"--out={tmp_path}", "--only_report", "--parts=rates"])
+    assert code == 0 and "no page without --parts memories" in capsys.readouterr().out
+    assert not (tmp_path / "comparison.md").exists()
+
+
 def _differences(**changed: float) -> pd.DataFrame:
     """Every goal reached, but for what is changed: (group or all)_(other) -> points ahead."""
     points = {"all_hermes": 1, "all_recent": 9, "all_uniform": 5, "far_hermes": 12}

@@ -89,6 +89,9 @@ def _report(comparisons: Sequence[Comparison], arguments: argparse.Namespace, co
     if results.accuracies.empty:
         print("error: no comparison is finished; nothing to report", file=sys.stderr)
         return 2
+    if "memories" not in set(results.accuracies["part"]):
+        print("Finished; no page without --parts memories, whose finished runs it only reads")
+        return 0
     measured, ours = _measured(arguments.out), arguments.ours
     texts = {
         PAGE_FILE: page(results, measured, ours, command),

@@ -59,6 +59,19 @@ def test_a_continued_stream_equals_an_uninterrupted_one(checkpoint, tmp_path, po
         torch.testing.assert_close(ours.values[:, used], theirs.values[:, used])
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_stream_that_has_seen_nothing_can_be_saved(checkpoint, tmp_path, policy):
+    first, second, whole = (open_engine(checkpoint, policy) for _ in range(3))
+    first.clear_cache()
+    save_stream(first, tmp_path / "stream.safetensors")
+    watch(second, range(90, 92))  # another stream, to be forgotten
+    load_stream(second, tmp_path / "stream.safetensors")
+    for engine in (whole, second):
+        watch(engine, range(4))
+    assert ask(second) == ask(whole)
+    assert second.memory.num_tokens == whole.memory.num_tokens
+
+
 def test_a_stream_of_another_policy_is_refused(checkpoint, tmp_path):
     engine = open_engine(checkpoint)
     watch(engine, range(2))

@@ -235,9 +235,8 @@ class LayerStack:
 
     def _number_rows(self) -> Tensor:
         """(l, g, 1) row of the first token of each head in the (l * g * c, d) buffers."""
-        heads, capacity = self.keys.shape[1:3]
-        count = len(self) * heads
-        rows = torch.arange(0, count * capacity, capacity, device=self.device)
+        heads, capacity = self.keys.shape[1], max(1, self.keys.shape[2])
+        rows = torch.arange(0, len(self) * heads * capacity, capacity, device=self.device)
         return rows.view(-1, heads, 1)
 
     def blocks(self, num_tokens: int) -> Iterator[slice]:

@@ -70,17 +70,11 @@ class Carried(NamedTuple):
     def check(self, num_layers: int, most_tokens: int) -> None:
         """Raise ValueError unless this can be known of that many layers and tokens."""
         shape, count = self.keys.shape, self.keys.shape[-1]
-        forms = {part.dtype for part in self[:2]}, self.likeness.dtype
-        if (
-            shape != (num_layers, count)
-            or count > most_tokens
-            or forms
-            != (
-                {torch.int64},
-                torch.float32,
-            )
-        ):
-            raise ValueError(f"keys are {self.keys.dtype} of {tuple(shape)}")
+        dtypes = tuple(part.dtype for part in self)
+        if shape != (num_layers, count) or count > most_tokens:
+            raise ValueError(f"keys are of {tuple(shape)}, layers and tokens")
+        if dtypes != (torch.int64, torch.int64, torch.float32):
+            raise ValueError(f"keys, neighbours and likeness are {dtypes}")
         if self.neighbours.shape != shape or self.likeness.shape != (2, *shape):
             raise ValueError("keys, neighbours and likeness differ in shape")
         if not torch.isfinite(self.likeness).all() or (self.keys.diff() < 0).any():

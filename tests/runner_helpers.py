@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from inference import AbstractHermes
 from video_qa.hermes_vqa import main as worker_main
+from video_qa.lanes import execute
+from video_qa.lanes import worker as lane_worker
+from video_qa.launchers import local
 
 pytest.importorskip("pydantic")  # which reads annotation files
 OPTIONS = ["red", "green", "blue", "grey"]
@@ -67,3 +71,15 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 def table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
+
+
+def lanes_inside(monkeypatch: pytest.MonkeyPatch, stream: AbstractHermes) -> None:
+    """Have workers that watch side by side run in this process, on weights that are loaded."""
+
+    def run_all(tasks: list[execute.WorkerTask], *_: object) -> list[str]:
+        for task in tasks:
+            lane_worker.main([part for part in task.command[2:] if "runner_pid" not in part])
+        return []
+
+    monkeypatch.setattr(local, "run_workers", run_all)
+    monkeypatch.setattr(lane_worker, "load_engine", lambda settings, device: stream)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runner_helpers import choice, rows, videos_with
+from runner_helpers import choice, lanes_inside, rows, videos_with
 from tiny import open_stream
 
 from hermes import MemoryConfig, MemoryLayout
@@ -21,8 +21,6 @@ from hermes.policies.hermes import Hermes
 from hermes.policy_text import read_policy
 from inference import AbstractHermes
 from video_qa.compare import main
-from video_qa.lanes import execute, worker
-from video_qa.launchers import local
 from video_qa.results.run_folder import MARKER
 from video_qa.run_infer import main as run_infer
 
@@ -42,17 +40,7 @@ def anno_path(tmp_path: Path) -> Path:
 @pytest.fixture
 def inside(load: Callable[[str], AbstractHermes], monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers run in this process, on weights that are loaded already."""
-
-    def run_all(tasks: list[execute.WorkerTask], *_: object) -> list[str]:
-        for task in tasks:
-            worker.main([part for part in task.command[2:] if "runner_pid" not in part])
-        return []
-
-    def engine(settings: object, device: object) -> AbstractHermes:
-        return open_stream(load("llava"), policy="recent", kv_size=16)
-
-    monkeypatch.setattr(local, "run_workers", run_all)
-    monkeypatch.setattr(worker, "load_engine", engine)
+    lanes_inside(monkeypatch, open_stream(load("llava"), policy="recent", kv_size=16))
 
 
 @pytest.fixture

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from runner_helpers import choice, videos_with
+from runner_helpers import choice, lanes_inside, videos_with
 from tiny import open_stream
 
 from eval.robustness import robustness
 from inference import AbstractHermes
 from video_qa.comparison.robustness_table import by_run, changed_column
 from video_qa.hermes_vqa import main as worker_main
-from video_qa.lanes import execute, worker
-from video_qa.launchers import local
 from video_qa.robustness import main, with_and_without_history
 
 
@@ -80,17 +78,7 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> list[str]:
     """A program whose workers run in this process, on weights that are loaded already."""
-
-    def run_all(tasks: list[execute.WorkerTask], *_: object) -> list[str]:
-        for task in tasks:
-            worker.main([part for part in task.command[2:] if "runner_pid" not in part])
-        return []
-
-    def engine(settings: object, device: object) -> AbstractHermes:
-        return open_stream(load("llava"), policy="recent", kv_size=16)
-
-    monkeypatch.setattr(local, "run_workers", run_all)
-    monkeypatch.setattr(worker, "load_engine", engine)
+    lanes_inside(monkeypatch, open_stream(load("llava"), policy="recent", kv_size=16))
     asked = [choice(f"what of {i}", 5.0 * (i + 1), task="now_colour") for i in range(4)]
     anno_path = videos_with(tmp_path, [asked, asked[:3]], num_frames=20)
     shared = [f"--model={checkpoint('llava')}", "--dataset=nanostream", "--device=cpu"]

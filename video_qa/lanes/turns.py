@@ -109,13 +109,10 @@ class AloneLane(Lane):
     def _copied(self) -> Any:
         """The copy, brought to where the stream is, with the frames that wait for their chunk."""
         copy, path = self._copy
-        if not self.model.total_processed_frames:
-            copy.clear_cache()
-        else:
-            if not self._saved:
-                inference.save_stream(self.model, path)
-                self._saved = True
-            inference.load_stream(copy, path)
+        if not self._saved:
+            inference.save_stream(self.model, path)
+            self._saved = True
+        inference.load_stream(copy, path)
         if self._frames:
             copy.encode_video_chunk(np.stack(self._frames), self._seconds)
             copy.predict_and_compress()

@@ -15,8 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import torch
@@ -129,30 +130,35 @@ class _Dispatch(TorchDispatchMode):
         super().__init__()
         self.traffic = traffic
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; asking torch's compiler costs more than most operators."""
+        return False
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        tensors = _tensors((args, kwargs))
+        kwargs = dict(kwargs) if kwargs else {}
         target = _device_argument(kwargs)
-        if target is None and not any(isinstance(t, PretendedTensor) for t in tensors):
+        if target is None and PretendedTensor not in types:
             return func(*args, **kwargs)
+        tensors = _tensors((args, kwargs) if kwargs else args)
         if func in _COPIES:
             return self._copy(func, tensors, args, kwargs, target)
         device = target or self._common(func, tensors, args)
         generator = kwargs.get("generator")
         if generator is not None and generator.device.type != device.type:
             raise DeviceMismatch(f"{func}: a generator on {generator.device} at {caller()}")
-        self._note(func, args)
+        self._note(func)
         if "device" in kwargs:
             kwargs["device"] = HOST
         kwargs.pop("pin_memory", None)
-        return self._launch(func, args, kwargs, device)
+        return self._launch(func, tensors, args, kwargs, device)
 
     def _copy(self, func: Any, tensors: list[Tensor], args: Any, kwargs: Any, target: Any) -> Any:
         """`_to_copy` and `copy_`: the two ways from one device to another."""
         if func is aten.copy_.default:
             here, there = args[0].device, args[1].device
             self._count(args[1], here, bool(len(args) > 2 and args[2]))
-            return self._launch(func, args, kwargs, here)
+            return self._launch(func, tensors, args, kwargs, here)
         here, there = tensors[0].device, target or tensors[0].device
         if "device" in kwargs and kwargs["device"] is not None:
             there = _indexed(torch.device(kwargs["device"]))
@@ -170,12 +176,16 @@ class _Dispatch(TorchDispatchMode):
             at_once = non_blocking and getattr(source, "pretended_pinned", False)
             self.traffic.uploads[caller(), at_once] += 1
 
-    def _launch(self, func: Any, args: Any, kwargs: Any, device: torch.device) -> Any:
-        result = _run(func, args, kwargs, device)
-        if not func.is_view:
-            read, made = _held((args, kwargs)), _held(result)
-            name = func.overloadpacket.__name__
-            self.traffic.streams.launched(name, read, made, func._schema.is_mutable)
+    def _launch(
+        self, func: Any, tensors: list[Tensor], args: Any, kwargs: Any, device: torch.device
+    ) -> Any:
+        """`tensors`: those in `args` and `kwargs`."""
+        known = {id(t.held): t for t in tensors if isinstance(t, PretendedTensor)}
+        result = _run(func, known, args, kwargs, device)
+        kernel = _kernel_of(func)
+        if not kernel.is_view:
+            read = [t.held for t in known.values()]
+            self.traffic.streams.launched(kernel.name, read, _held(result), kernel.mutates)
         return result
 
     def _common(self, func: Any, tensors: list[Tensor], args: Any) -> torch.device:
@@ -184,6 +194,8 @@ class _Dispatch(TorchDispatchMode):
             return self._indexing(func, args)
         found = {t.device for t in tensors if isinstance(t, PretendedTensor)}
         strangers = [t for t in tensors if not isinstance(t, PretendedTensor)]
+        if len(found) == 1 and not strangers:
+            return found.pop()
         written_on_host = func._schema.is_mutable and not isinstance(args[0], PretendedTensor)
         pointwise = torch.Tag.pointwise in func.tags and not written_on_host
         if len(found) == 1 and all(t.dim() == 0 and pointwise for t in strangers):
@@ -198,12 +210,12 @@ class _Dispatch(TorchDispatchMode):
         check_indices(self.traffic, args[0], indices, list(args[2:3]))
         return args[0].device
 
-    def _note(self, func: Any, args: Any) -> None:
-        if not (func.is_view or func.overloadpacket in _FREE):
-            self.traffic.operators[str(func.overloadpacket)] += 1
-        name = func.overloadpacket
-        if name in _WAITING or func is aten.repeat_interleave.Tensor:
-            self.traffic.waits[str(name).removeprefix("aten."), caller()] += 1
+    def _note(self, func: Any) -> None:
+        kernel = _kernel_of(func)
+        if not (kernel.is_view or kernel.is_free):
+            self.traffic.operators[f"aten.{kernel.name}"] += 1
+        if kernel.waits:
+            self.traffic.waits[kernel.name, caller()] += 1
 
 
 _COPIES = {aten._to_copy.default, aten.copy_.default}
@@ -226,6 +238,28 @@ _WAITING = {
 _FREE = {aten.detach, aten.alias, aten.lift_fresh, aten.empty, aten.empty_like, aten.new_empty}
 
 
+class _Kernel(NamedTuple):
+    """What torch knows of an operator, asked once."""
+
+    name: str
+    is_view: bool
+    is_free: bool
+    mutates: bool
+    waits: bool
+
+
+@cache
+def _kernel_of(func: Any) -> _Kernel:
+    packet = func.overloadpacket
+    return _Kernel(
+        str(packet).removeprefix("aten."),
+        func.is_view,
+        packet in _FREE,
+        func._schema.is_mutable,
+        packet in _WAITING or func is aten.repeat_interleave.Tensor,
+    )
+
+
 class _Functions(TorchFunctionMode):
     """What never reaches an operator, or reaches it too late."""
 
@@ -236,6 +270,8 @@ class _Functions(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
+        if not kwargs and func not in _WATCHED:
+            return func(*args)
         kwargs = dict(kwargs or {})
         if func is Tensor.pin_memory:
             return _pinned(args[0])
@@ -283,7 +319,9 @@ def _item(traffic: Traffic, func: Any, args: Any, kwargs: Any) -> Any:
         count_copy(traffic, values[0].device, tensor.device, non_blocking=False)
     elif value:
         traffic.operators["fill"] += 1
-    found = func(*_bare((tensor, index, *value)))
+    given = _bare((tensor, index, *value))
+    with torch._C._DisableTorchDispatch():
+        found = func(*given)
     return None if value else PretendedTensor(found, tensor.device)
 
 
@@ -299,7 +337,8 @@ def _kernel(name: str) -> Callable[..., Tensor]:
             raise DeviceMismatch(f"{name}: {devices} at {caller()}")
         traffic.operators[name] += 1
         args, kwargs = _bare((args, kwargs))
-        return PretendedTensor(func(*args, **kwargs), devices.pop())
+        with torch._C._DisableTorchDispatch():
+            return PretendedTensor(func(*args, **kwargs), devices.pop())
 
     return launch
 
@@ -349,6 +388,8 @@ _SPECIAL: dict[Any, Callable[..., Any]] = {
 """Functions that ask the driver for the current device before they reach their operator."""
 _KERNELS = {_item, _attention, _rms_norm, _contiguous}
 """Those of them that do not reach it."""
+_WATCHED = {*_SPECIAL, Tensor.pin_memory, Tensor.cuda, Tensor.to, torch.tensor, torch.as_tensor}
+"""What `_Functions` looks at without keywords, too."""
 
 
 def count_copy(
@@ -394,23 +435,26 @@ def check_indices(
 
 def _tensors(tree: Any) -> list[Tensor]:
     """All tensors in nested arguments."""
-    if isinstance(tree, Tensor):
-        return [tree]
-    if isinstance(tree, dict):
-        tree = tree.values()
-    elif not isinstance(tree, list | tuple):
-        return []
-    return [leaf for part in tree for leaf in _tensors(part)]
+    found: list[Tensor] = []
+    waiting = [tree]
+    for part in waiting:  # grows while it is read
+        if isinstance(part, Tensor):
+            found.append(part)
+        elif isinstance(part, list | tuple):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+    return found
 
 
 def _mapped(tree: Any, kind: type, change: Callable[[Any], Any]) -> Any:
     """Nested arguments or results, every leaf of a kind changed."""
     if isinstance(tree, kind):
         return change(tree)
-    if isinstance(tree, dict):
-        return {key: _mapped(part, kind, change) for key, part in tree.items()}
     if isinstance(tree, list | tuple):
         return type(tree)([_mapped(part, kind, change) for part in tree])
+    if isinstance(tree, dict):
+        return {key: _mapped(part, kind, change) for key, part in tree.items()}
     return tree
 
 
@@ -420,19 +464,24 @@ def _held(tree: Any) -> list[Tensor]:
 
 
 def _bare(tree: Any) -> Any:
-    return _mapped(tree, PretendedTensor, lambda tensor: tensor.held)
+    if isinstance(tree, PretendedTensor):
+        return tree.held
+    if isinstance(tree, list | tuple | dict):
+        return _mapped(tree, PretendedTensor, _bare)
+    return tree
 
 
-def _run(func: Any, args: Any, kwargs: Any, device: torch.device) -> Any:
-    """Compute on what the tensors hold; new tensors are put on `device`."""
-    tensors = _tensors((args, kwargs))
-    known = {id(t.held): t for t in tensors if isinstance(t, PretendedTensor)}
+def _run(
+    func: Any, known: dict[int, PretendedTensor], args: Any, kwargs: Any, device: torch.device
+) -> Any:
+    """Compute on what the tensors hold; new tensors are put on `device`, `known` ones stay."""
 
     def wrap(held: Tensor) -> Tensor:
         return known[id(held)] if id(held) in known else PretendedTensor(held, device)
 
     compute = _STAND_INS.get(func, func)
-    return _mapped(compute(*_bare(args), **_bare(kwargs)), Tensor, wrap)
+    given = {name: _bare(value) for name, value in kwargs.items()} if kwargs else {}
+    return _mapped(compute(*[_bare(value) for value in args], **given), Tensor, wrap)
 
 
 def _bmm_of_halves(left: Tensor, right: Tensor, dtype: torch.dtype, *, out: Tensor) -> Tensor:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.attention.bias import CausalBias, causal_lower_right
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import _disable_current_modes, _get_current_dispatch_mode
 
 from inference.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from torch.nn.attention.bias import CausalBias
 
 _FLASH_CAPABILITY = 8
 """Major compute capability that flash-attn 2 is compiled for."""
@@ -45,6 +48,8 @@ def _grouped_causal(queries: Tensor, keys: Tensor, values: Tensor, scaling: floa
 def _causal_bias(num_new: int, num_keys: int) -> CausalBias:
     """Where something watches operators (a profiler, a count), torch builds this subclass without
     data from a tensor that has been seen, and fails."""
+    from torch.nn.attention.bias import causal_lower_right  # brings torch's compiler: a second
+
     if _get_current_dispatch_mode() is None:
         return causal_lower_right(num_new, num_keys)
     with _disable_current_modes():

@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
+# Compiled once, not by every process of every test, even where the environment says otherwise.
+QUICK  := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1
 STAMP  := $(VENV)/.installed
 
 OLDEST := .venv-oldest
@@ -28,16 +30,16 @@ demo: $(STAMP)
 	$(PY) scripts/demo.py
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist loadfile -m "not slow" $(DEVICE_TESTS:%=--ignore=%)
+	$(QUICK) $(PY) -m pytest -q -n auto --dist loadfile -m "not slow" $(DEVICE_TESTS:%=--ignore=%)
 
 # Whole programs in processes of their own, ten seconds each.
 test-slow: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto -m slow
+	$(QUICK) $(PY) -m pytest -q -n auto -m slow
 
 # Each memory and family on one and on two pretended GPUs: the CPU's stream bit for bit, and as many
 # waits and copies as docs/benchmarks.md says (tests/pretended_device.py).
 test-devices: $(STAMP)
-	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto $(DEVICE_TESTS)
+	$(QUICK) $(PY) -m pytest -q -n auto $(DEVICE_TESTS)
 
 $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
@@ -47,7 +49,7 @@ $(OLDEST)/.installed: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.installed
-	HERMES_TEST_OLDEST=1 OMP_NUM_THREADS=1 $(OLDEST_PY) -m pytest -q -n auto --dist loadfile \
+	HERMES_TEST_OLDEST=1 $(QUICK) $(OLDEST_PY) -m pytest -q -n auto --dist loadfile \
 		$(OLDEST_TESTS:%=tests/test_%.py)
 
 # The tests of memory, policies and engine once more, on GPUs that do not exist (some minutes): on two
@@ -55,7 +57,7 @@ test-oldest: $(OLDEST)/.installed
 # Left out: golden traces, half precision and renumbering oracles (they compare with arithmetic of
 # the host, tensor by tensor), loading (real devices), readers, runner and evaluators (no tensors on
 # a device; the runner has its own tests of devices).
-pretended = HERMES_TEST_DEVICE=pretended:$(1) OMP_NUM_THREADS=1 $(PY) -m pytest -q -n auto --dist load \
+pretended = HERMES_TEST_DEVICE=pretended:$(1) $(QUICK) $(PY) -m pytest -q -n auto --dist load \
 	$(addprefix tests/test_,$(addsuffix .py,$(2)))
 test-pretended: $(STAMP)
 	$(call pretended,2,hermes_contracts policies_contracts inference_answering)

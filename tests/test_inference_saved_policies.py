@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import FAMILIES
 from pretended_stream import CHUNK_FRAMES, KV_SIZE, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
 
@@ -24,8 +25,23 @@ OTHER_PATHS: list[tuple[str, dict[str, Any]]] = [
     ("uniform_recent", {"cache_features": False}),
 ]
 CASES = [(policy, {}) for policy in sorted(POLICIES)] + OTHER_PATHS
-NUM_CHUNKS = 8
+NUM_BEFORE, NUM_CHUNKS = 3, 6
+"""Chunks before the first question, and in all; from the second on something leaves."""
 MOMENTS = ("after compressing", "before compressing")
+MOVED = ["live_vlm", "rekv", "two_speed_recall", "last_frames", "confirmed_novelty"]
+
+
+def _turns(first, second):
+    """Every pair of the two, and each of the first with one family here and the other there."""
+    return [
+        (family, one, other)
+        for turn, one in enumerate(first)
+        for family, other in zip(FAMILIES[:: (-1) ** turn], second, strict=True)
+    ]
+
+
+def _named(value):
+    return value[0] if isinstance(value, tuple) else None
 
 
 def _read(engine, chunk):
@@ -39,9 +55,9 @@ def _watch(engine, chunks):
 
 
 def _begin(engine, moment):
-    _watch(engine, range(4))
+    _watch(engine, range(NUM_BEFORE))
     ask(engine)
-    _read(engine, 4)
+    _read(engine, NUM_BEFORE)
     if moment == MOMENTS[0]:
         engine.predict_and_compress()
 
@@ -50,21 +66,20 @@ def _finish(engine, asks_first=True):
     """Answers: right away if asked, so that what was loaded is read before it changes; later."""
     answers = [ask(engine, "now")] if asks_first else []
     engine.predict_and_compress()
-    for chunk in range(5, NUM_CHUNKS):
+    for chunk in range(NUM_BEFORE + 1, NUM_CHUNKS):
         _watch(engine, [chunk])
         answers.append(ask(engine, "!"))
     return answers
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize(("policy", "options"), CASES)
-def test_a_saved_stream_goes_on_as_if_never_interrupted(base, tmp_path, policy, options, moment):
-    settings = {"policy": policy, "policy_options": options, "kv_size": KV_SIZE}
+@pytest.mark.parametrize(("family", "case", "moment"), _turns(CASES, MOMENTS), ids=_named)
+def test_a_saved_stream_goes_on_as_if_never_interrupted(base, tmp_path, case, moment):
+    settings = {"policy": case[0], "policy_options": case[1], "kv_size": KV_SIZE}
     whole, path = open_stream(base, **settings), tmp_path / "stream"
     _begin(whole, moment)
     save_stream(whole, path)
     later = open_stream(base, **settings)
-    watch(later, random_frames(24, seed=99))  # another stream, to be forgotten
+    watch(later, random_frames(12, seed=99))  # another stream, to be forgotten
     load_stream(later, path)
     assert_same(contents(later), contents(whole))
     save_stream(later, tmp_path / "again")
@@ -76,10 +91,7 @@ def test_a_saved_stream_goes_on_as_if_never_interrupted(base, tmp_path, policy, 
     assert later.conv_history == whole.conv_history
 
 
-@pytest.mark.parametrize("asks_first", [True, False])
-@pytest.mark.parametrize(
-    "policy", ["live_vlm", "rekv", "two_speed_recall", "last_frames", "confirmed_novelty"]
-)
+@pytest.mark.parametrize(("family", "policy", "asks_first"), _turns(MOVED, (True, False)))
 def test_states_move_between_devices(base, tmp_path, policy, asks_first):
     """Begun on two GPUs, continued on the CPU; begun on the CPU, continued on two GPUs."""
     settings = {"policy": policy, "kv_size": KV_SIZE}

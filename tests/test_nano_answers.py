@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,13 +58,22 @@ def videos_of(file: Path) -> list[Video]:
     ]
 
 
-def replies(policy: str, folder: Path, coded: bool = CODED) -> dict[str, list[bool]]:
+@pytest.fixture(scope="module")
+def streams(tmp_path_factory):
+    """(minutes, whether they are coded) -> annotation files; each written once."""
+
+    @cache
+    def written(minutes: float, coded: bool) -> dict[str, Path]:
+        form = {"fps": 2} if coded else {"fps": 1, "video_format": "npy"}
+        form |= {"seed": 1, "edition": 1}
+        split = Settings(num_streams=3, min_minutes=minutes, max_minutes=minutes, **form)
+        return write_split(tmp_path_factory.mktemp("mini"), split)
+
+    return written
+
+
+def replies(policy: str, files: dict[str, Path]) -> dict[str, list[bool]]:
     """Group -> right or wrong, with options and in words alike."""
-    minutes = MINUTES[policy]
-    form = {"fps": 2} if coded else {"fps": 1, "video_format": "npy"}
-    form |= {"seed": 1, "edition": 1}
-    split = Settings(num_streams=3, min_minutes=minutes, max_minutes=minutes, **form)
-    files = write_split(folder, split)
     options = {"max_new_tokens": 4, "dtype": DTYPE}
     settings = RunSettings(str(FOLDER), KV_SIZES[policy], 1, True, policy, **options)
     engine = load_engine(settings, DEVICE)
@@ -78,8 +88,8 @@ def replies(policy: str, folder: Path, coded: bool = CODED) -> dict[str, list[bo
 
 
 @pytest.fixture(scope="module", params=list(KV_SIZES))
-def answered(request, tmp_path_factory):
-    return request.param, replies(request.param, tmp_path_factory.mktemp("mini"))
+def answered(request, streams):
+    return request.param, replies(request.param, streams(MINUTES[request.param], CODED))
 
 
 def test_it_answers_as_well_as_it_did(answered):
@@ -87,9 +97,9 @@ def test_it_answers_as_well_as_it_did(answered):
     assert not lost_answers(*answered)
 
 
-def test_it_answers_as_well_on_frames_that_were_never_coded(tmp_path):
+def test_it_answers_as_well_on_frames_that_were_never_coded(streams):
     """Where PyAV is missing the streams above are these."""
-    assert not lost_answers("hermes", replies("hermes", tmp_path, coded=False))
+    assert not lost_answers("hermes", replies("hermes", streams(MINUTES["hermes"], False)))
 
 
 def lost_answers(policy: str, found: dict[str, list[bool]]) -> dict[str, str]:

@@ -22,7 +22,7 @@ Line = dict[str, Any]
 
 
 @cache
-def lines(edition: int, num_worlds: int, degree: str = CLEAN) -> list[list[Line]]:
+def lines(edition: int, num_worlds: int, degree: str) -> list[list[Line]]:
     """Multiple-choice questions of each world."""
     length = {"min_minutes": MINUTES, "max_minutes": MINUTES}
     settings = Settings(num_streams=num_worlds, edition=edition, degree=degree, **length)
@@ -62,7 +62,7 @@ def told_apart(worlds: Sequence[list[Line]], seen: Callable[[Line], object]) -> 
     return 100 * sum(right) / len(right), len(right)
 
 
-@pytest.mark.parametrize("degree", ["clean", "busy", "rich"])  # noisy: the questions of clean
+@pytest.mark.parametrize("degree", [CLEAN, "busy", "rich"])  # noisy: the questions of clean
 @pytest.mark.parametrize("edition", [edition for edition in EDITIONS if edition > 1])
 def test_the_most_frequent_answer_is_right_by_chance_only(edition: int, degree: str) -> None:
     worlds = lines(edition, NUM_WORLDS, degree)
@@ -81,14 +81,14 @@ def test_the_most_frequent_answer_is_right_by_chance_only(edition: int, degree: 
     ids=["words", "time", "options"],
 )
 def test_nothing_tells_unanswerable_questions_from_their_look_alikes(seen: Callable) -> None:
-    found, count = told_apart(lines(NEWEST_EDITION, NUM_WORLDS), seen)
+    found, count = told_apart(lines(NEWEST_EDITION, NUM_WORLDS, CLEAN), seen)
     assert count >= 1600 and found <= 54, found
 
 
 @pytest.mark.parametrize("task", ["now_count", "far_colour", "count_colours"])
 def test_edition_1_had_priors(task: str) -> None:
     """Which shows that the test above can fail."""
-    found, chance, _ = blind_accuracy(lines(1, 256), task)
+    found, chance, _ = blind_accuracy(lines(1, 256, CLEAN), task)
     assert found > chance + 5
 
 
@@ -96,7 +96,7 @@ def test_the_first_edition_is_what_it_was() -> None:
     """The questions of a world as figures up to 2026-11-25 were measured on."""
     found = [
         (line["end_time"], line["task"], line["question"], line["answer"], *line["choices"])
-        for world in lines(1, 2)
+        for world in lines(1, 2, CLEAN)
         for line in world
     ]
     assert len(found) == 238 and random.Random(str(found)).getrandbits(32) == 1667673164

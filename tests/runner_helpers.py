@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,13 +73,20 @@ def table(path: Path) -> pd.DataFrame:
     return pd.read_csv(path, keep_default_na=False)
 
 
-def lanes_inside(monkeypatch: pytest.MonkeyPatch, stream: AbstractHermes) -> None:
-    """Have workers that watch side by side run in this process, on weights that are loaded."""
+def workers_inside(
+    monkeypatch: pytest.MonkeyPatch, main: Callable[[list[str]], Any] = worker_main
+) -> None:
+    """Have workers, by default those of the runner, run in this process."""
 
     def run_all(tasks: list[execute.WorkerTask], *_: object) -> list[str]:
         for task in tasks:
-            lane_worker.main([part for part in task.command[2:] if "runner_pid" not in part])
+            main([part for part in task.command[2:] if "runner_pid" not in part])
         return []
 
     monkeypatch.setattr(local, "run_workers", run_all)
+
+
+def lanes_inside(monkeypatch: pytest.MonkeyPatch, stream: AbstractHermes) -> None:
+    """The same of workers that watch side by side, on weights that are loaded."""
+    workers_inside(monkeypatch, lane_worker.main)
     monkeypatch.setattr(lane_worker, "load_engine", lambda settings, device: stream)

@@ -19,20 +19,25 @@ ROOM = {"llava": -20, "qwen": 12}
 QUESTIONS = ["?", "What is there?", "Is it red, or is it blue?"]
 
 
+def _watch(streams):
+    """The first less than fits the budget, the last more."""
+    for index, stream in enumerate(streams):
+        watch(stream, random_frames(4 + 6 * index, seed=index))
+
+
 def _several(base, policy, count=3, **settings):
     streams = open_stream(base, policy=policy, kv_size=24, **settings).new_streams(count)
-    for index, stream in enumerate(streams):
-        watch(stream, random_frames(8 + 6 * index, seed=index))
+    _watch(streams)
     return streams
 
 
-def _alone(base, policy, **settings):
-    answers = []
-    for index, question in enumerate(QUESTIONS):
-        stream = open_stream(base, policy=policy, kv_size=24, **settings)
-        watch(stream, random_frames(8 + 6 * index, seed=index))
-        answers.append(stream.question_answering(question, 12))
-    return answers
+def _alone(base, policy, max_new_tokens, **settings):
+    streams = [open_stream(base, policy=policy, kv_size=24, **settings) for _ in QUESTIONS]
+    _watch(streams)
+    return [
+        stream.question_answering(question, max_new_tokens)
+        for stream, question in zip(streams, QUESTIONS, strict=True)
+    ]
 
 
 @pytest.fixture
@@ -54,8 +59,8 @@ def steps(monkeypatch):
 def test_the_same_answers_as_alone(base, policy, steps):
     streams = _several(base, policy)
     before = [contents(stream) for stream in streams]
-    answers = answer_together(streams, QUESTIONS, 12)
-    assert answers == _alone(base, policy)
+    answers = answer_together(streams, QUESTIONS, 6)
+    assert answers == _alone(base, policy, 6)
     for stream, held, question in zip(streams, before, QUESTIONS, strict=True):
         assert_same(contents(stream), held)
         assert stream.conv_history[-1].question == question
@@ -68,8 +73,7 @@ def test_the_same_answers_as_alone(base, policy, steps):
 @pytest.mark.parametrize("family", ["llava", "qwen", "qwen3"])
 def test_texts_side_by_side_give_the_hidden_states_of_each_alone(load, family, lengths):
     streams = open_stream(load(family), kv_size=200).new_streams(3)
-    for index, stream in enumerate(streams):
-        watch(stream, random_frames(8 + 6 * index, seed=index))
+    _watch(streams)
     texts = [torch.arange(5, 5 + length) for length in lengths]
     store = streams[0].memory.stacks[0].place.store
     for stream in streams:
@@ -133,20 +137,19 @@ def test_streams_stop_at_their_own_time(base, steps, monkeypatch):
 
 def test_budgets_per_band_and_two_devices(base):
     weights = {"budget_weights": (0.5, 1.0, 2.0)}
-    expected = _alone(base, "hermes", **weights)
+    expected = _alone(base, "hermes", 12, **weights)
     assert answer_together(_several(base, "hermes", **weights), QUESTIONS, 12) == expected
     with stream_on_pretended(base, 2, policy="hermes", kv_size=24) as (engine, _):
         streams = engine.new_streams(3)
-        for index, stream in enumerate(streams):
-            watch(stream, random_frames(8 + 6 * index, seed=index))
-        assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+        _watch(streams)
+        assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes", 12)
 
 
 def test_an_answer_that_outgrows_the_buffers_goes_on_alone(base, steps, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("inference.abstract_hermes.TEXT_RESERVE_TOKENS", ROOM[base.family])
         streams = _several(base, "recent")
-    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "recent")
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "recent", 12)
     assert len({stack.place is None for stream in streams for stack in stream.memory.stacks}) == 2
 
 
@@ -164,15 +167,13 @@ def test_an_error_leaves_every_memory_as_it_was(base, monkeypatch):
     for stream, held in zip(streams, before, strict=True):
         assert_same(contents(stream), held)
         assert stream.conv_history == []
-    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes", 12)
 
 
 def test_streams_with_buffers_of_their_own_answer_in_turn(base, steps):
-    streams = []
-    for index in range(3):
-        streams.append(open_stream(base, kv_size=24))
-        watch(streams[-1], random_frames(8 + 6 * index, seed=index))
-    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes")
+    streams = [open_stream(base, kv_size=24) for _ in QUESTIONS]
+    _watch(streams)
+    assert answer_together(streams, QUESTIONS, 12) == _alone(base, "hermes", 12)
     assert not steps
 
 

@@ -12,7 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runner_helpers import choice, fake_arguments, rows, table, videos_with, write_annotations
+from runner_helpers import (
+    choice,
+    fake_arguments,
+    rows,
+    table,
+    videos_with,
+    workers_inside,
+    write_annotations,
+)
 from videos import damaged_late
 
 from video_qa.questions.benchmarks import DATASETS
@@ -246,8 +254,12 @@ def test_policies_whose_budget_need_not_hold_a_frame(
 
 
 def test_a_budget_below_the_first_frames_of_a_video_is_reported_with_advice(
-    tmp_path: Path, checkpoint: Callable[[str], Path], capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    checkpoint: Callable[[str], Path],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    workers_inside(monkeypatch)
     anno_path = videos_with(tmp_path, [TALK, TALK])
     command = [*arguments(tmp_path, anno_path, REAL), f"--model={checkpoint('qwen')}"]
     assert main([*command, "--kv_size=1", f"--save_dir={tmp_path / 'out'}"]) == 1

@@ -36,8 +36,8 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(QUICK) $(PY) -m pytest -q -n auto -m slow
 
-# Each memory and family on one and on two pretended GPUs: the CPU's stream bit for bit, and as many
-# waits and copies as docs/benchmarks.md says (tests/pretended_device.py).
+# Each memory and family on two pretended GPUs, each memory on one: the CPU's stream bit for bit, and
+# as many waits and copies as docs/benchmarks.md says (tests/pretended_device.py).
 test-devices: $(STAMP)
 	$(QUICK) $(PY) -m pytest -q -n auto $(DEVICE_TESTS)
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import FAMILIES
 from pretended_device import move
 from pretended_stream import KV_SIZE, Run, run_stream, stream_on_pretended
 from tiny import ask, assert_same, contents, open_stream, random_frames, watch
@@ -20,7 +21,14 @@ from inference import llavaov_hermes
 from inference.saved.stream_file import load_stream, save_stream
 
 RECORD = Path(__file__).parent.parent / "docs" / "benchmarks" / "devices.json"
-DEVICES = (1, 2)
+RUNS = [
+    (family, policy, num_devices)
+    for turn, policy in enumerate(sorted(POLICIES))
+    for family in FAMILIES
+    for num_devices in (1, 2)
+    if num_devices == 2 or family == FAMILIES[turn % 2]
+]
+"""Every memory of each family on two GPUs, and on one GPU of one family, in turn."""
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +39,7 @@ def on_cpu(load):
     )
 
 
-@pytest.mark.parametrize("num_devices", DEVICES)
-@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize(("family", "policy", "num_devices"), RUNS)
 def test_a_stream_on_pretended_gpus_is_the_stream_on_the_cpu(
     load, family, on_cpu, policy, num_devices
 ):

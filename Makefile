@@ -14,6 +14,7 @@ OLDEST_PY := $(OLDEST)/bin/python
 OLDEST_TESTS := declared_versions eval_scipy runner_schema oracle_* qwen3_forward qwen3_oracles inference_features inference_loading \
                 runner_engine runner_infer runner_storage video_files compare_report compare_pages eval_open_ended
 
+SLOW_TESTS = $(shell grep -l 'pytest\.mark\.slow' tests/test_*.py)
 DEVICE_TESTS := $(addprefix tests/test_,$(addsuffix .py,inference_pretended qwen3_pretended efficiency_pretended))
 
 .PHONY: demo test test-slow test-devices test-oldest test-pretended lint format bench clean
@@ -30,11 +31,12 @@ demo: $(STAMP)
 	$(PY) scripts/demo.py
 
 test: $(STAMP)
-	$(QUICK) $(PY) -m pytest -q -n auto --dist loadfile -m "not slow" $(DEVICE_TESTS:%=--ignore=%)
+	$(QUICK) $(PY) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow" \
+		$(DEVICE_TESTS:%=--ignore=%)
 
 # Whole programs in processes of their own, ten seconds each.
 test-slow: $(STAMP)
-	$(QUICK) $(PY) -m pytest -q -n auto -m slow
+	$(QUICK) $(PY) -m pytest -q -n auto -m slow $(SLOW_TESTS)
 
 # Each memory and family on two pretended GPUs, each memory on one: the CPU's stream bit for bit, and
 # as many waits and copies as docs/benchmarks.md says (tests/pretended_device.py).

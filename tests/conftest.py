@@ -48,6 +48,17 @@ def _check_extra(item: pytest.Item) -> None:
         pytest.skip(reason)
 
 
+FIRST = ("readme", "hermes_contracts", "nano_answers", "inference_saved_policies", "qwen3_policies")
+FIRST += ("inference_together", "nanostream_priors", "runner_infer", "kv_dtype", "execution")
+"""Test files of ten seconds and more; one that came last would keep one process busy alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files before all others, which keep their order."""
+    ranks = {f"test_{name}.py": rank for rank, name in enumerate(FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.name, len(ranks)))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip `gpu` tests without CUDA; fail them instead where a GPU is required."""
     _check_extra(item)

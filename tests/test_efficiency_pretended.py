@@ -9,8 +9,8 @@ import torch
 from pretended_device import pretended_devices, spread
 from tiny import SIDE, random_frames
 
-from efficiency.endless import without_end
 from efficiency import guard
+from efficiency.endless import without_end
 from efficiency.guard import SmallStream, objection
 from efficiency.measure import Settings, measure
 from efficiency.paths import PATHS

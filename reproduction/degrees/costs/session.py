@@ -1,192 +1,123 @@
-"""What each memory costs, alone: nothing is shared with another one, every frame is encoded anew.
+"""What each memory costs, all of them measured in one session, so that figures can be compared.
 
-One stream is watched as a run watches it (chunks end where a question is due), one memory after the
-other in one process, and all of that three times, of which times are the median: what else the
-machine does then disturbs all memories alike. Seconds of ingest are those of a frame's
-way through tower, decoder and compression; decoding the video is not part of them.
+A machine is not as fast at noon as at one, least of all beside other work. So every memory watches
+once per round, and every second round is the one before it backwards: what changes steadily from
+the first round to the last hits all memories alike, and the median over rounds takes out what
+passes. Pairs of rounds start at different memories, so that none is always the first one.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
+from tqdm import tqdm
 
-from eval.run_costs import PERCENTILES
-from eval.whole_file import write_text
-from video import open_video
-from video_qa.hermes_vqa import HermesVQA
+from reproduction.degrees.costs.measured import Costs, Measured, Run
+from reproduction.degrees.costs.one_stream import Watched, costs_of_run, vision_seconds
 from video_qa.questions.annotation_file import load_annotations
-from video_qa.questions.annotations import Video
 from video_qa.questions.benchmarks import DATASETS
-from video_qa.questions.question_times import last_stop_index, stop_index
 from video_qa.settings.model_registry import load_engine
-from video_qa.settings.policy_spec import named_fields
 from video_qa.settings.run_settings import RunSettings
 
 DATASET = DATASETS["nanostream"]
-COSTS_FILE = "costs.json"
-ROUNDS = 3
+ROUNDS = 6
+"""In pairs, an odd number of them: the median lies between the two rounds of the middle pair."""
 MOST_QUESTIONS = 40
 """Asked about the stream, evenly spread over it."""
 
 
-@dataclass(frozen=True)
-class Costs:
-    """Of one memory at one budget. Bytes are those allocated, room for a chunk and a question
-    among them; tokens are picture tokens at the end of the stream, mean over layers."""
+def measure(runs: Sequence[Run], anno_path: Path) -> Measured:
+    """Costs of memories on the first stream of an annotation file, at 1 fps, on one CPU thread.
 
-    policy: str
-    kv_size: int
-    ingest_seconds_per_frame: float
-    answer_seconds: float
-    first_token_p50_seconds: float
-    first_token_p95_seconds: float
-    compression_p50_seconds: float
-    tokens_per_layer: float
-    memory_bytes: int
-    host_bytes: int
-    layers_per_frame: int
-    """Of the language model, when a frame is watched."""
-    works_at_question_time: bool
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All that was measured on one machine, and on how much."""
-
-    machine: str
-    num_frames: int
-    num_questions: int
-    vision_seconds_per_frame: float
-    costs: Mapping[tuple[str, int], Costs]
-
-    def write(self, folder: Path) -> None:
-        """Store it."""
-        content = asdict(self) | {"costs": [asdict(one) for one in self.costs.values()]}
-        write_text(folder / COSTS_FILE, json.dumps(content, indent=1) + "\n")
-
-    @classmethod
-    def read(cls, path: Path) -> Measured:
-        """The inverse. Raises OSError, ValueError."""
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        costs = [Costs(**one) for one in stored.pop("costs")]
-        return cls(**stored, costs={(one.policy, one.kv_size): one for one in costs})
-
-
-class Watched:
-    """One stream in host memory, with its questions."""
-
-    def __init__(self, video: Video, sample_fps: float) -> None:
-        stop = last_stop_index(video, sample_fps)
-        with open_video(video.video_path, sample_fps, stop_index=stop) as stream:
-            chunks = list(stream.take(stop))
-        self.video = video
-        self.frames = np.concatenate([chunk.frames for chunk in chunks])
-        self.times = [seconds for chunk in chunks for seconds in chunk.times_seconds]
-        stops = [stop_index(video, question, sample_fps) for question in video.questions]
-        self.stops = [len(self.frames) if one is None else one for one in stops]
-
-    def chunks(self, first: int, last: int, largest: int) -> Iterator[tuple[Any, list[float]]]:
-        """Frames [first, last) with their times, as a run cuts them."""
-        for start in range(first, last, largest):
-            part = slice(start, min(start + largest, last))
-            yield self.frames[part], self.times[part]
-
-
-def measure(runs: Sequence[tuple[str, int]], anno_path: Path) -> Measured:
-    """Costs of memories (policy, budget) on the first stream of an annotation file, at 1 fps.
-
-    A memory that cannot serve the model is left out.
+    A memory that cannot serve the model is named among the refused.
     """
+    began, watched = datetime.now(UTC), _watched(anno_path)
+    settings = RunSettings("nano", 64, 1.0, streaming=DATASET.streaming or False, policy="recent")
+    vision: list[float] = []
+    with one_thread():
+        encoder = load_engine(settings, "cpu")
+
+        def watch(run: Run) -> Costs | None:
+            if run == runs[0]:  # once a round
+                vision.append(vision_seconds(encoder, watched, settings.chunk_frames))
+            return costs_of_run(encoder, replace(settings, policy=run[0], kv_size=run[1]), watched)
+
+        costs_of_run(encoder, settings, watched)  # warm
+        seconds, cpu_seconds = time.perf_counter(), time.process_time()
+        costs = in_rounds(runs, watch, ROUNDS)
+        seconds, cpu_seconds = time.perf_counter() - seconds, time.process_time() - cpu_seconds
+    return Measured(
+        machine=f"{platform.machine()}, {os.cpu_count()} cores",
+        measured_at=began.isoformat(timespec="seconds"),
+        num_rounds=ROUNDS,
+        cpu_share=round(min(1.0, cpu_seconds / seconds), 3),
+        num_frames=len(watched.frames),
+        num_questions=len(watched.stops),
+        vision_seconds_per_frame=median(vision) / len(watched.frames),
+        refused=tuple(run for run in runs if run not in costs),
+        costs=costs,
+    )
+
+
+def in_rounds(
+    runs: Sequence[Run], watch: Callable[[Run], Costs | None], num_rounds: int
+) -> dict[Run, Costs]:
+    """Let each memory watch once per round; medians over rounds, without those that `watch` finds
+    unable to serve the model. Shows a bar."""
+    found: dict[Run, list[Costs]] = {run: [] for run in runs}
+    with tqdm(desc="Costs, in turns", total=num_rounds * len(runs), unit="stream") as bar:
+        for order in round_orders(runs, num_rounds):
+            for run in order:
+                if (costs := watch(run)) is not None:
+                    found[run].append(costs)
+                bar.update()
+    return {run: _median(costs) for run, costs in found.items() if costs}
+
+
+def round_orders(runs: Sequence[Run], num_rounds: int) -> Iterator[list[Run]]:
+    """The order of each round: forwards, the same backwards, forwards from another memory on."""
+    num_pairs = -(-num_rounds // 2)
+    for number in range(num_rounds):
+        start = number // 2 * len(runs) // num_pairs
+        order = [*runs[start:], *runs[:start]]
+        yield order[::-1] if number % 2 else order
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As a worker has it where there are as many workers as cores; one waits for no other core."""
+    import torch  # slow to import, and most commands measure nothing
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _watched(anno_path: Path) -> Watched:
     video = load_annotations(anno_path, DATASET.kind)[0]
     step = -(-len(video.questions) // MOST_QUESTIONS)
-    video = replace(video, questions=video.questions[::-step][::-1])
-    settings = RunSettings("nano", 64, 1.0, streaming=DATASET.streaming or False, policy="recent")
-    encoder, watched = load_engine(settings, "cpu"), Watched(video, 1.0)
-    _of_run(encoder, settings, watched)  # warm
-    vision = _seconds(lambda: [encoder.encode_features(part) for part, _ in _all(watched)])
-    found: dict[tuple[str, int], list[Costs]] = {}
-    for policy, kv_size in [*runs] * ROUNDS:
-        own = replace(settings, policy=policy, kv_size=kv_size)
-        if (costs := _of_run(encoder, own, watched)) is not None:
-            found.setdefault((policy, kv_size), []).append(costs)
-    count = len(watched.frames)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores"
-    return Measured(
-        machine,
-        count,
-        len(video.questions),
-        vision / count,
-        {run: _median(costs) for run, costs in found.items()},
-    )
+    return Watched(replace(video, questions=video.questions[::-step][::-1]), 1.0)
 
 
-def _all(watched: Watched) -> Iterator[tuple[Any, list[float]]]:
-    first = 0
-    for stop in watched.stops:
-        yield from watched.chunks(first, stop, 16)
-        first = stop
-
-
-def _median(costs: Sequence[Costs]) -> Costs:
-    """The same memory several times: what is in seconds is the median."""
-    seconds = [name for name in asdict(costs[0]) if "seconds" in name]
+def _median(rounds: Sequence[Costs]) -> Costs:
+    """One memory: what is in seconds is the median over rounds; what is by round, all of it."""
+    names = [field.name for field in fields(Costs) if "seconds" in field.name]
     return replace(
-        costs[0], **{name: median(getattr(one, name) for one in costs) for name in seconds}
+        rounds[0], **{name: _over_rounds([getattr(one, name) for one in rounds]) for name in names}
     )
 
 
-def _of_run(encoder: Any, settings: RunSettings, watched: Watched) -> Costs | None:
-    try:
-        engine = encoder.new_stream(**named_fields(settings))
-    except ValueError:
-        return None
-    asker = HermesVQA(engine, settings, "")
-    asker.start_stream()
-    ingest, answers, timings, first = 0.0, [], [], 0
-    for question, stop in zip(watched.video.questions, watched.stops, strict=True):
-        for frames, times in watched.chunks(first, stop, settings.chunk_frames):
-            ingest += _seconds(partial(_watch, engine, frames, times))
-        first = stop
-        start = time.perf_counter()
-        timings.append(asker.ask(question).timing)
-        answers.append(time.perf_counter() - start)
-    described = engine.describe()
-    first_token = [timing["first_token_seconds"] for timing in timings]
-    middle, late = (float(np.percentile(first_token, share)) for share in PERCENTILES)
-    rows = engine.kept.frames_by_layer()
-    return Costs(
-        policy=settings.policy,
-        kv_size=settings.kv_size,
-        ingest_seconds_per_frame=ingest / len(watched.frames),
-        answer_seconds=float(np.mean(answers)),
-        first_token_p50_seconds=middle,
-        first_token_p95_seconds=late,
-        compression_p50_seconds=float(np.median([t["compression_seconds"] for t in timings])),
-        tokens_per_layer=float(np.mean([(row >= 0).sum() for row in rows])),
-        memory_bytes=described["memory_bytes"],
-        host_bytes=described["host_bytes"],
-        layers_per_frame=described["layers_per_frame"],
-        works_at_question_time=described["works_at_question_time"],
-    )
-
-
-def _watch(engine: Any, frames: Any, times: list[float]) -> None:
-    engine.encode_video_chunk(frames, times)
-    engine.predict_and_compress()
-
-
-def _seconds(act: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    act()
-    return time.perf_counter() - start
+def _over_rounds(values: Sequence[Any]) -> Any:
+    return sum(values, ()) if isinstance(values[0], tuple) else median(values)

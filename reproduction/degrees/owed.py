@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tqdm import tqdm
+
 from reproduction.degrees.plan import Comparison
 from reproduction.degrees.run import arguments_of
 from reproduction.degrees.streams import annotations_of
@@ -47,10 +49,16 @@ class Owed:
 
 
 def owed_by_all(comparisons: Iterable[Comparison], data: Path, root: Path) -> list[Owed]:
-    """What each comparison will find unanswered; a run of several is owed by the first of them."""
+    """What each comparison will find unanswered; a run of several is owed by the first of them.
+
+    Reads every answer there is, which takes a while; shows a bar on a terminal.
+
+    Raises:
+        ValueError, OSError: as `plan_runs`, or a file of answers is damaged.
+    """
     taken: set[tuple[str, float, str, int]] = set()
     found = []
-    for comparison in comparisons:
+    for comparison in tqdm(comparisons, "Counting what is owed", disable=None, delay=2):
         where = (comparison.world.name, comparison.sample_fps)
         named = {run: (*where, run.policy, run.kv_size) for run in _owed(comparison, data, root)}
         own = tuple(run for run, name in named.items() if run.streams and name not in taken)

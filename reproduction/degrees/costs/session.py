@@ -29,7 +29,7 @@ from video_qa.settings.model_registry import load_engine
 from video_qa.settings.run_settings import RunSettings
 
 DATASET = DATASETS["nanostream"]
-ROUNDS = 6
+ROUNDS = 10
 """In pairs, an odd number of them: the median lies between the two rounds of the middle pair."""
 MOST_QUESTIONS = 40
 """Asked about the stream, evenly spread over it."""

@@ -168,13 +168,15 @@ def test_costs_are_those_of_one_memory_alone(
     monkeypatch.setattr(session_module, "ROUNDS", 2)
     names = ("recent", "last_frames", "shallow_stream")
     path = annotations_of(World("clean", LENGTHS[0]), streams)
-    found = measure([(name, 32) for name in names], path)
+    cannot = ("last_frames:num_frames=0", 32)
+    found = measure([*((name, 32) for name in names), cannot], path)
     costs = {policy: one for (policy, _), one in found.costs.items()}
     assert [one.layers_per_frame for one in costs.values()] == [8, 0, 4]
     assert costs["recent"].tokens_per_layer == 32
     assert costs["shallow_stream"].host_bytes > 0 == costs["recent"].host_bytes
     assert costs["recent"].ingest_seconds_per_frame > found.vision_seconds_per_frame / 2
     assert found.num_questions <= 40 and found.num_frames <= 24 and found.num_rounds == 2
+    assert found.refused == (cannot,)
     assert len(costs["recent"].first_token_by_round_seconds) == 2 and 0 < found.cpu_share <= 1
 
 

@@ -99,6 +99,7 @@ def test_the_page_says_who_is_best_and_who_may_be(finished: Path, capsys) -> Non
     assert "| hermes | 64 | 64 | 7.0 MiB | 0 | 5.0 (4.5–8.0) ms | 9.0 ms |" in page
     assert "--robustness results/dialogue/nano/nanostream/robustness-fps1/robustness.json" in page
     assert "--kv_sizes 64" in page and "video_qa/robustness.py" in page
+    assert "Other work had the core for 50 % of the session" in page
     assert "in one session of 3 rounds" in page and "2026-11-26T05:00" in page
 
 

@@ -18,6 +18,7 @@ from reproduction.degrees.costs.measured import Costs, CostsError, Measured, Run
 from reproduction.degrees.costs.session import ROUNDS, in_rounds, measure, one_thread, round_orders
 from reproduction.degrees.estimate import START_SECONDS, estimate_lines, seconds_of
 from reproduction.degrees.owed import Owed, OwedRun, owed_by_all
+from reproduction.degrees.page.costs_table import costs
 from reproduction.degrees.plan import LENGTHS, Comparison, World
 from reproduction.degrees.run import arguments_of
 from reproduction.degrees.streams import annotations_of
@@ -128,14 +129,24 @@ def test_a_file_of_several_sessions_is_not_mixed_with_a_new_one(
 
 
 def test_costs_are_measured_without_a_comparison(
-    tmp_path: Path, measured_runs: list[list[Run]], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    measured_runs: list[list[Run]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(command, "run_all", lambda *_: pytest.fail("nothing else is to run"))
     given = [f"--out={tmp_path}", f"--data={tmp_path}", "--only_report"]
     assert command.main([*given, "--measure_costs", "--policies=hermes"]) == 2  # nothing to report
     assert measured_runs == [[(name, 64) for name in ("hermes", *FLOORS)]]
+    assert "other work had the core for 50 %" in caplog.text
     assert (tmp_path / "costs.json").exists()
     assert command.main([*given, "--policies=two_speed"]) == 2 and len(measured_runs) == 1
+
+
+def test_on_a_quiet_machine_there_is_nothing_to_say() -> None:
+    quiet = replace(session(), cpu_share=0.95)
+    assert "Other work" not in "".join(costs(quiet, 64))
+    assert "Other work" in "".join(costs(session(), 64))
 
 
 def test_one_thread_is_all_there_is_inside() -> None:
@@ -170,14 +181,14 @@ def test_costs_are_those_of_one_memory_alone(
     path = annotations_of(World("clean", LENGTHS[0]), streams)
     cannot = ("last_frames:num_frames=0", 32)
     found = measure([*((name, 32) for name in names), cannot], path)
-    costs = {policy: one for (policy, _), one in found.costs.items()}
-    assert [one.layers_per_frame for one in costs.values()] == [8, 0, 4]
-    assert costs["recent"].tokens_per_layer == 32
-    assert costs["shallow_stream"].host_bytes > 0 == costs["recent"].host_bytes
-    assert costs["recent"].ingest_seconds_per_frame > found.vision_seconds_per_frame / 2
+    own = {policy: one for (policy, _), one in found.costs.items()}
+    assert [one.layers_per_frame for one in own.values()] == [8, 0, 4]
+    assert own["recent"].tokens_per_layer == 32
+    assert own["shallow_stream"].host_bytes > 0 == own["recent"].host_bytes
+    assert own["recent"].ingest_seconds_per_frame > found.vision_seconds_per_frame / 2
     assert found.num_questions <= 40 and found.num_frames <= 24 and found.num_rounds == 2
     assert found.refused == (cannot,)
-    assert len(costs["recent"].first_token_by_round_seconds) == 2 and 0 < found.cpu_share <= 1
+    assert len(own["recent"].first_token_by_round_seconds) == 2 and 0 < found.cpu_share <= 1
 
 
 def _comparison(part: str = "memories", other: str = "recent") -> Comparison:

@@ -88,7 +88,14 @@ def measure_costs(runs: Sequence[Run], anno_path: Path, arguments: argparse.Name
     known = measured_in(arguments.out)
     if known is None or arguments.measure_costs or not known.covers(runs):
         print(f"What {len(runs)} memories cost, measured in turns", flush=True)
-        measure(runs, anno_path).write(arguments.out)
+        found = measure(runs, anno_path)
+        found.write(arguments.out)
+        if not found.is_quiet:
+            logger.warning(
+                "other work had the core for %.0f %% of the session: compare the fastest rounds, "
+                "or measure again on an idle machine: --measure_costs",
+                100 * (1 - found.cpu_share),
+            )
 
 
 def measured_in(folder: Path) -> Measured | None:

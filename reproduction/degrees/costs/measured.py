@@ -11,6 +11,7 @@ from typing import Any
 from eval.whole_file import write_text
 
 COSTS_FILE = "costs.json"
+QUIET_CPU_SHARE = 0.9
 Run = tuple[str, int]
 """A policy at a budget of visual tokens per layer."""
 
@@ -59,6 +60,12 @@ class Measured:
     refused: tuple[Run, ...]
     """Those that cannot serve the model."""
     costs: Mapping[Run, Costs]
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether other work left the session alone; where not, medians may scatter severalfold,
+        and only the fastest rounds of two memories can be compared."""
+        return self.cpu_share >= QUIET_CPU_SHARE
 
     def covers(self, runs: Sequence[Run]) -> bool:
         """Whether all of them were measured, or found unable to serve the model."""

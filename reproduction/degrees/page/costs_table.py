@@ -27,6 +27,8 @@ def costs(measured: Measured | None, kv_size: int) -> Iterator[str]:
         questions=measured.num_questions,
         vision=1000 * measured.vision_seconds_per_frame,
     )
+    if not measured.is_quiet:
+        yield TEXT["costs_beside_work"].format(percent=100 * (1 - measured.cpu_share))
     rows = [_row(one) for one in measured.costs.values() if one.kv_size == kv_size]
     yield markdown(HEADER, rows)
 

@@ -37,9 +37,9 @@ Points over all questions, and a lower bound that holds for all other memories a
     "costs": """## What each memory costs
 
 Measured alone on one stream, all memories in turns in one session of {rounds} rounds, so that what
-the machine does meanwhile hits all alike ({measured_at}; {machine}, {cpu_percent:.0f} % of one for
-one thread; {frames} frames, {questions} questions, chunks end where a question is due). Times are
-medians over rounds, with the fastest and the slowest round in brackets. Ingest is a frame's way
+the machine does meanwhile hits all alike ({measured_at}; {machine}; {cpu_percent:.0f} % of a core
+for one thread; {frames} frames, {questions} questions, chunks end where a question is due). Times
+are medians over rounds, with the fastest and the slowest round in brackets. Ingest is a frame's way
 through the vision tower ({vision:.1f} ms of it; the comparisons themselves encode each frame once
 for all memories), the layers of the decoder that it passes then, and compression. Device bytes are
 what is allocated, with room for a chunk and for a question. "Works when asked": reads frames or

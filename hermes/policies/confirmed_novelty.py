@@ -2,8 +2,8 @@
 
 A policy of this project, `two_speed` without its weak sides (docs/log.md):
 
-1. Recent: the newest frame stays whole in every layer, and of those before it the newest of a
-   frame per `pace_seconds`; `recent_share` of the budget.
+1. Recent: the newest frame stays whole in every layer, and before it one frame per
+   `pace_seconds`, as many as make `recent_share` of the budget with it.
 2. Changes: of the frames before them those stay whole after which the picture changed
    (`keyframe_share` of the rest), a change the less likely the more scenes began after it: first
    what changed in this scene, then the last of the scene before, however long either lasts.
@@ -23,8 +23,8 @@ The defaults were chosen on training streams of all degrees of NanoStream at 32,
 of 4 a frame (docs/log.md). `fading_scenes` 0.3 lets the last of the scene before go only for what
 changed in this one; with key frames aged by the clock `two_speed` is 9 points worse on the recent
 past at 32 tokens. `unconfirmed_weight` 2 was better than 1 in five of eight comparisons and worse
-in two. Only the newest frame is whole off the pace: at 2 fps two of them cost 3 points of the recent
-past. Shares of 0.125 and 0.25, 0.35 and 0.5 could not be told apart: of 8 frames the defaults
+in two. Off the pace only the newest frame is whole: a second one costs 3 points of the recent past
+at 2 fps. Shares of 0.125 and 0.25, 0.35 and 0.5 could not be told apart: of 8 frames the defaults
 keep 2 newest, 2 before changes and 4 as tokens, of 16 it is 4, 5 and 7.
 """
 

@@ -1,4 +1,4 @@
-"""All memories on all degrees: the plan, its estimate, and what the page says of invented runs."""
+"""All memories on all degrees: the plan, and what the page says of invented runs."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from compared_runs import SKILL, finished_comparison
+from invented_costs import COSTS, session
 
 from hermes.policies import POLICIES
 from reproduction.degrees import command, plan
 from reproduction.degrees.arguments import parser, plan_of
-from reproduction.degrees.costs import Costs, Measured, measure
-from reproduction.degrees.estimate import START_SECONDS, seconds_of
-from reproduction.degrees.goals import goals, leads_on_best
+from reproduction.degrees.page.goals import goals, leads_on_best
 from reproduction.degrees.plan import LENGTHS, MEMORIES, Comparison, Plan, World
 from reproduction.degrees.run import arguments_of
 from video_qa.comparison.arguments import FLOORS
-from video_qa.nanostream.write import Settings, write_split
-
-COSTS = Costs("hermes", 64, 0.004, 0.02, 0.005, 0.009, 0.003, 64.0, 7 << 20, 0, 8, False)
-MEASURED = Measured("a machine", 256, 40, 0.001, {("hermes", 64): COSTS})
 
 
 def asked(*given: str) -> Plan:
@@ -69,20 +64,6 @@ def test_what_is_not_there_cannot_be_asked_for(wrong: str, capsys) -> None:
     assert "expected" in (text := capsys.readouterr().err) or "known: clean" in text
 
 
-def test_the_estimate_shares_the_vision_tower() -> None:
-    world = World("clean", replace(LENGTHS[0], seconds=100, questions_per_task=2))
-    comparison = Comparison("memories", world, 2.0, ("hermes", "hermes:x=1"), (64,), 10)
-    per_stream = 200 * 0.001 + 2 * (200 * 0.003 + 34 * 0.02)
-    assert seconds_of(comparison, MEASURED, 2) == pytest.approx(START_SECONDS + 5 * per_stream)
-    one = replace(comparison, num_streams=1)
-    assert seconds_of(one, MEASURED, 2) == pytest.approx(START_SECONDS + per_stream)
-
-
-def test_costs_come_back_as_they_were_written(tmp_path: Path) -> None:
-    MEASURED.write(tmp_path)
-    assert Measured.read(tmp_path / "costs.json") == MEASURED
-
-
 POLICIES_HERE = ["two_speed", "hermes", "recent", "uniform"]
 
 
@@ -93,7 +74,7 @@ def finished(tmp_path_factory) -> Path:
     for degree, num_videos in (("clean", 20), ("busy", 3)):
         folder = Comparison("memories", World(degree, LENGTHS[0]), 1.0, (), (), 1).folder(root)
         finished_comparison(folder, POLICIES_HERE, [32, 64], num_videos)
-    MEASURED.write(root)
+    session().write(root)
     return root
 
 
@@ -115,7 +96,11 @@ def test_the_page_says_who_is_best_and_who_may_be(finished: Path, capsys) -> Non
     assert line.split("|")[3].split()[0] == far.idxmax() and f" {far.max():.1f} (" in line
     assert SKILL["recent"][2] < 0.5 and "recent" not in line  # beaten by far
     assert page.count("3 videos cannot tell any apart") == 2 * 6
-    assert "| hermes | 64 | 64 | 7.0 MiB | 0 | 5.0 ms |" in page
+    assert "| hermes | 64 | 64 | 7.0 MiB | 0 | 5.0 (4.5–8.0) ms | 9.0 ms |" in page
+    assert "--robustness results/dialogue/nano/nanostream/robustness-fps1/robustness.json" in page
+    assert "--kv_sizes 64" in page and "video_qa/robustness.py" in page
+    assert "Other work had the core for 50 % of the session" in page
+    assert "in one session of 3 rounds" in page and "2026-11-26T05:00" in page
 
 
 def test_the_tables_are_for_pandas_and_the_figures_are_drawn(
@@ -136,6 +121,49 @@ def test_the_tables_are_for_pandas_and_the_figures_are_drawn(
         assert "two_speed" in drawing and "busy" in drawing
     links = re.findall(r"\]\(([^)]+)\)", (tmp_path / "comparison.md").read_text())
     assert links and all((tmp_path / link).exists() for link in links)
+
+
+ROWS = [
+    {
+        "policy": policy,
+        "kv_size": 64,
+        "turns": turns,
+        "changed": {"share_percent": share, "interval95_percent": None, "n": 83, "num_videos": 10},
+    }
+    for policy, shares in {"hermes": (11.4, 15.5), "recent": (0.0, 2.2)}.items()
+    for turns, share in zip(("shuffled", "alone"), shares, strict=True)
+]
+
+
+def test_what_dialogue_changes_is_a_table_where_it_was_measured(
+    finished: Path, tmp_path: Path
+) -> None:
+    (given := tmp_path / "given.json").write_text(
+        json.dumps({"dataset": "nanostream", "rows": ROWS})
+    )
+    code, page = report(finished, f"--robustness={given}", f"--docs={tmp_path / 'docs'}")
+    assert code == 0 and "| hermes | 64 | 11.4 | 15.5 |\n| recent | 64 | 0.0 | 2.2 |" in page
+    assert "(10 streams, 83 questions;" in page and "video_qa/robustness.py" not in page
+    beside = tmp_path / "docs" / "comparison" / "robustness.json"
+    assert json.loads(beside.read_text())["rows"] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ("policy,kv_size", "is no robustness.json"),
+        ("[]", "is no robustness.json"),
+        ('{"dataset": "nanostream", "rows": []}', "it has no rows"),
+        (json.dumps({"dataset": "ovobench", "rows": ROWS}), "is of ovobench"),
+    ],
+)
+def test_another_file_is_refused_before_anything_runs(
+    tmp_path: Path, capsys, monkeypatch, content: str, complaint: str
+) -> None:
+    monkeypatch.setattr(command, "write_streams", lambda *_: pytest.fail("it has begun"))
+    (given := tmp_path / "given.json").write_text(content)
+    assert command.main([f"--out={tmp_path}", f"--robustness={given}"]) == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_nothing_finished_is_no_report(tmp_path: Path, capsys) -> None:
@@ -193,27 +221,9 @@ def test_one_case_is_enough_to_miss_a_goal(changed: dict[str, float], goal: str)
 
 def test_compression_is_held_against_that_of_hermes() -> None:
     own = replace(COSTS, policy="two_speed", compression_p50_seconds=0.0031)
-    both = replace(MEASURED, costs=MEASURED.costs | {("two_speed", 64): own})
-    last = list(goals(_differences(), "two_speed", both))[-1]
-    assert not last.is_reached and "3.1 ms against 3.0 ms" in last.worst
-
-
-@pytest.fixture(scope="module")
-def annotations(tmp_path_factory) -> Path:
-    settings = Settings(
-        num_streams=1, min_minutes=0.4, max_minutes=0.4, fps=1, questions_per_task=1
-    )
-    return write_split(tmp_path_factory.mktemp("streams"), settings)["nanostream"]
-
-
-def test_costs_are_those_of_one_memory_alone(annotations: Path) -> None:
-    found = measure([("recent", 32), ("last_frames", 32), ("shallow_stream", 32)], annotations)
-    costs = {policy: one for (policy, _), one in found.costs.items()}
-    assert [one.layers_per_frame for one in costs.values()] == [8, 0, 4]
-    assert costs["recent"].tokens_per_layer == 32
-    assert costs["shallow_stream"].host_bytes > 0 == costs["recent"].host_bytes
-    assert costs["recent"].ingest_seconds_per_frame > found.vision_seconds_per_frame / 2
-    assert found.num_questions <= 40 and found.num_frames <= 24
+    last = list(goals(_differences(), "two_speed", session([COSTS, own])))[-1]
+    assert not last.is_reached
+    assert "3.1 (2.5–3.5) ms against 3.0 (2.5–3.5) ms" in last.worst
 
 
 @pytest.mark.slow

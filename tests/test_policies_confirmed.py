@@ -22,7 +22,7 @@ from policy_memory import (
 
 from hermes.policy_parts.novelty.all_pairs import stream_novelty
 from hermes.policy_parts.novelty.nearest_older import NONE, WHOLE
-from hermes.policy_parts.novelty.whole_choice import faded
+from hermes.policy_parts.novelty.whole_choice import Sight, choose_whole, faded, neighbours
 
 LENGTH, KV_SIZE = 4, 24
 PLAIN = {"unconfirmed_weight": 0, "unconfirmed_frame_weight": 0, "fading_scenes": 1e18}
@@ -101,9 +101,17 @@ def _nearest_cosine(values, frame, other):
     return torch.einsum("ltgd,lsgd->lts", unit[:, frame], unit[:, other]).amax(2) / HEADS
 
 
-@pytest.mark.parametrize(("fps", "apart"), [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize(
+    ("fps", "apart"),
+    [
+        (1, {(0, 10): 1, (8, 15): 1, (13, 17): 1}),
+        (2, {(0, 10): 2, (8, 15): 2, (14, 17): 1}),
+        (3, {(0, 10): 3, (9, 15): 3, (14, 17): 1}),
+    ],
+)
 def test_who_confirms_a_token_is_a_second_away(fps, apart):
-    """3 fps: the recent part has two frames alone, so no neighbour further off is still there."""
+    """Among what stands whole in a row at a compression: the newest frame of the one before, and
+    what came since; nearer where that is less than two seconds."""
     values = random_states(17, LENGTH)[1]
     values[:, 1::2] = values[:, ::2][:, :8] + 0.5 * values[:, 1::2]
     policy = policy_of("confirmed_novelty", KV_SIZE, recent_share=0.34, keyframe_share=0.0)
@@ -116,10 +124,40 @@ def test_who_confirms_a_token_is_a_second_away(fps, apart):
             frame, patch = frames[layer, row].item(), patches[layer, row].item()
             found = [
                 _nearest_cosine(values, frame, other)[layer, patch].item()
-                for other in (frame - apart, frame + apart)
-                if 0 <= other < 17
+                for (start, end), step in apart.items()
+                for other in (frame - step, frame + step)
+                if start <= min(frame, other) and max(frame, other) < end
             ]
             assert carried.likeness[1, layer, row].item() == pytest.approx(max(found), abs=1e-5)
+
+
+@pytest.mark.parametrize("per_chunk", [1, 2, 3])
+def test_every_frame_has_a_neighbour_however_often_is_asked(per_chunk):
+    """At 4 fps, four frames to a second; a token that is compared with none can never stay."""
+    values = random_states(17, LENGTH)[1]
+    policy = policy_of("confirmed_novelty", KV_SIZE)
+    _watch(policy, values, [n / 4 for n in range(17)], per_chunk)
+    (carried,) = policy._carried.values()
+    assert (carried.likeness[1] > -1).all()
+
+
+def test_a_neighbour_tells_less_the_further_it_is_beyond_a_second():
+    def seen(*seconds):
+        return [Sight(number, at, True) for number, at in enumerate(seconds)]
+
+    assert neighbours(seen(0, 2, 4), 1.0) == (1, 0.5)
+    assert neighbours(seen(0, 0.5, 1, 1.5), 1.0) == (2, 1.0)
+    assert neighbours(seen(0, 0.5, 1), 1.0) == (1, 1.0)
+    assert neighbours(seen(7), 1.0) == (1, 1.0)
+
+
+def test_noise_that_all_frames_show_hides_no_change():
+    """All differ from their neighbours by 0.2, after the third by 0.3; the second is a flash."""
+    sights = [Sight(number, number, True, beside=0.8) for number in range(6)]
+    sights[1] = sights[1]._replace(beside=0.3)
+    rows = [[0.8] * 6 for _ in sights]
+    rows[2][3:], rows[1][2:] = [0.7] * 3, [0.3] * 4
+    assert choose_whole(sights, rows, [5], 1, 1e9, 2.0) == [2, 5]
 
 
 def _scenes(frames_each=5, scenes=4):
@@ -143,11 +181,11 @@ def test_what_flashes_up_once_leaves(name):
 
 
 def test_frames_that_come_faster_do_not_shorten_the_recent_part():
-    """At 4 fps: the newest second of frames, then one in a second."""
+    """At 4 fps: the newest frame, then one in a second."""
     values = random_states(60, LENGTH)[1]
     policy = policy_of("confirmed_novelty", 40, recent_share=0.6, keyframe_share=0.0)
     memory = _watch(policy, values, [n / 4 for n in range(60)], per_chunk=6)
-    assert [sight.number for sight in policy._sights] == [48, 52, 56, 57, 58, 59]
+    assert [sight.number for sight in policy._sights] == [40, 44, 48, 52, 56, 59]
     frames = memory.provenance.frame[:, PREFIX : memory.num_tokens]
     for sight in policy._sights:
         assert ((frames == sight.number).sum(1) == LENGTH).all()

@@ -2,15 +2,17 @@
 
 A policy of this project, `two_speed` without its weak sides (docs/log.md):
 
-1. Recent: the newest frames stay whole in every layer, `recent_share` of the budget; of frames
-   that come faster than `pace_seconds` only one in so many seconds.
+1. Recent: the newest frame stays whole in every layer, and before it one frame per
+   `pace_seconds`, as many as make `recent_share` of the budget with it.
 2. Changes: of the frames before them those stay whole after which the picture changed
    (`keyframe_share` of the rest), a change the less likely the more scenes began after it: first
    what changed in this scene, then the last of the scene before, however long either lasts.
 3. Past: per layer the tokens that repeat no older one and were not alone. A token's score is how
    little it resembles any older token, less how little it resembles the nearest token of a
    neighbouring frame: what flashes up in one frame is new, but nothing beside it in time says that
-   it was there. Of frames that are to stay for what changed after them the same is asked.
+   it was there. Of frames that are to stay for what changed after them the same is asked, as far as
+   they resemble their neighbours less than frames do here. The less often frames come, the less a
+   neighbour tells.
 
 Neighbours and paces are seconds of the stream, ages are scenes, budgets are shares: neither the
 rate of sampling nor the tokens of a frame are in any constant. At each compression newcomers are
@@ -21,7 +23,8 @@ The defaults were chosen on training streams of all degrees of NanoStream at 32,
 of 4 a frame (docs/log.md). `fading_scenes` 0.3 lets the last of the scene before go only for what
 changed in this one; with key frames aged by the clock `two_speed` is 9 points worse on the recent
 past at 32 tokens. `unconfirmed_weight` 2 was better than 1 in five of eight comparisons and worse
-in two. Shares of 0.125 and 0.25, 0.35 and 0.5 could not be told apart: of 8 frames the defaults
+in two. Off the pace only the newest frame is whole: a second one costs 3 points of the recent past
+at 2 fps. Shares of 0.125 and 0.25, 0.35 and 0.5 could not be told apart: of 8 frames the defaults
 keep 2 newest, 2 before changes and 4 as tokens, of 16 it is 4, 5 and 7.
 """
 
@@ -43,7 +46,7 @@ from hermes.policy_parts.novelty.nearest_older import Carried
 from hermes.policy_parts.novelty.whole_choice import (
     Sight,
     choose_whole,
-    frames_apart,
+    neighbours,
     noted_beside,
     runs,
     steady,
@@ -74,8 +77,8 @@ class ConfirmedNoveltyOptions:
     """From a frame to those before and after it that have to confirm it; at least one frame."""
     unconfirmed_weight: float = 2.0
     """How much a token's distance from its neighbouring frames counts against its novelty."""
-    unconfirmed_frame_weight: float = 1.0
-    """The same of a frame against the change after it."""
+    unconfirmed_frame_weight: float = 2.0
+    """The same of a frame, as far as it is more than usual, against the change after it."""
     window_share: float = 0.0
     """Share of the layers, from below, whose past is the newest tokens, not the newest things."""
 
@@ -145,7 +148,7 @@ class ConfirmedNovelty(Policy):
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
         """Whole frames first, then the best of the past, then the newest frames."""
-        newest = self._num_tail * self._length
+        newest = self._length
         rows, found = slice(stack.num_visual - newest), self._found[stack.layers]
         staying = torch.isin(stack.origin.frame[:, stack.visual], self._staying.to(stack.device))
         self._whole[stack.layers] = staying
@@ -190,8 +193,9 @@ class ConfirmedNovelty(Policy):
             a.number == b.number for a, b in zip(frames[::-1], self._pending[::-1], strict=False)
         ]
         self._run = [*alike, False].index(False)
-        apart = frames_apart(self._pending[-self._run :], self.options.neighbour_seconds)
-        self._num_tail = min(apart, self.recent_frames(tail))
+        self._apart, self._trust = neighbours(
+            self._pending[-self._run :], self.options.neighbour_seconds
+        )
 
     def _choose_whole(self, memory: StreamMemory, tail: FrameTail) -> None:
         """Waits for the device once."""
@@ -206,14 +210,14 @@ class ConfirmedNovelty(Policy):
         told = torch.cat((similarity.flatten(), *orphans)).tolist()
         size = len(sights)
         rows = [told[start : start + size] for start in range(0, size * size, size)]
-        sights = noted_beside(sights, rows, self._run, self._num_tail)
+        sights = noted_beside(sights, rows, self._run, self._apart)
         places = choose_whole(
             sights,
             rows,
-            steady(sights, self.recent_frames(tail), self._num_tail),
+            steady(sights, self.recent_frames(tail)),
             self.most_keyframes(tail),
             options.fading_scenes,
-            options.unconfirmed_frame_weight,
+            options.unconfirmed_frame_weight * self._trust,
         )
         older = {sight.number for sight in self._sights} - {s.number for s in sights[-self._run :]}
         self._pending = [sights[place] for place in places]
@@ -230,14 +234,14 @@ class ConfirmedNovelty(Policy):
         for layers in layer_blocks(len(stack), nearest_older.ROWS_AT_A_TIME * stack.num_visual):
             values, part = stack.values[layers, :, stack.visual], found.layers(layers)
             unit = nearest_older.unit_states(values, stack.values.dtype)
-            nearest_older.beside(part, unit, run, self._num_tail, length, self._num_new)
+            nearest_older.beside(part, unit, run, self._apart, length, self._num_new)
             among = self._num_wanted, staying[layers, :first]
             nearest_older.compare(part, unit, among, new, has_text=self._has_text)
 
     def _scores(self, stack: LayerStack, found: Carried) -> Tensor:
         """(l, n) novelty less what is not confirmed, but for the same number everywhere."""
         nearest, beside = found.likeness
-        scores = torch.sub(self.options.unconfirmed_weight * beside, nearest)
+        scores = torch.sub(self.options.unconfirmed_weight * self._trust * beside, nearest)
         window = int(self.options.window_share * self.layout.num_layers) - stack.layers.start
         if window > 0:
             scores[:window] = torch.arange(scores.shape[1], device=stack.device, dtype=scores.dtype)

@@ -54,6 +54,10 @@ def parser(description: str) -> argparse.ArgumentParser:
     add("--data", type=Path, default=Path("data/degrees"), help="default: %(default)s")
     add("--out", type=Path, default=Path("results/degrees"), help="default: %(default)s")
     add("--docs", type=Path, help="also write page, tables and figures here, e.g. docs")
+    changed = "robustness.json of video_qa/robustness.py: the page then says what dialogue changes"
+    add("--robustness", type=Path, help=changed)
+    again = "measure what memories cost anew, though it is known; with --only_report nothing else"
+    add("--measure_costs", action="store_true", help=again)
     add("--only_streams", action="store_true", help="write the streams, which need no model; stop")
     add("--dry_run", action="store_true", help="print what would run, and for how long")
     add("--only_report", action="store_true", help="run nothing; report what is finished")

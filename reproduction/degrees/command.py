@@ -3,12 +3,14 @@ r"""Every memory on every degree of NanoStream, from the streams to the page.
     python scripts/compare_degrees.py --dry_run
     python scripts/compare_degrees.py --docs docs
     python scripts/compare_degrees.py --degrees busy --streams_4x 10 --streams_16x 0
+    python scripts/compare_degrees.py --measure_costs --only_report --docs docs
 
 Writes the streams, measures what each memory costs, lets all memories watch side by side, and
 writes comparison.md with tables and figures. Each run is a results folder as
 `video_qa/run_infer.py` writes it. A killed run goes on where it was; more streams, memories,
-budgets or rates are added to what is there. Exit code 0: everything was answered; 1: some of it
-failed; 2: the command cannot be carried out; 130: stopped.
+budgets or rates are added to what is there. Costs are measured in one session: where those of one
+memory are missing, those of all are measured again. Exit code 0: everything was answered; 1: some
+of it failed; 2: the command cannot be carried out; 130: stopped.
 """
 
 from __future__ import annotations
@@ -18,25 +20,28 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from eval.whole_file import write_text
-from reproduction.degrees import figures
 from reproduction.degrees.arguments import parser, plan_of
-from reproduction.degrees.costs import COSTS_FILE, Measured, measure
+from reproduction.degrees.costs.measured import COSTS_FILE, CostsError, Measured, Run
+from reproduction.degrees.costs.session import measure
 from reproduction.degrees.estimate import estimate_lines
-from reproduction.degrees.page import page, verdict_lines
+from reproduction.degrees.owed import owed_by_all
+from reproduction.degrees.page.dialogue import read_robustness
 from reproduction.degrees.plan import RATES_BUDGET, Comparison, Plan
+from reproduction.degrees.report import Report
 from reproduction.degrees.results import collect
 from reproduction.degrees.run import STOPPED, run_all
 from reproduction.degrees.streams import annotations_of, write_streams
 from video_qa.comparison.arguments import FLOORS
 from video_qa.runner.termination import exit_code
 
-COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "comparison" / COSTS_FILE
-"""What the estimate goes by until something has been measured here."""
-PAGE_FILE = "comparison.md"
+logger = logging.getLogger(__name__)
+
+COMMITTED = Path(__file__).resolve().parents[2] / "docs" / "comparison"
+"""Whose costs the estimate goes by until something has been measured here."""
+NO_PART = ("--only_report", "--measure_costs")
+"""What says nothing about how a page was made."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,68 +55,66 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> int:
     plan = plan_of(arguments)
     comparisons = list(plan.comparisons())
+    robustness = read_robustness(arguments.robustness) if arguments.robustness else None
     if arguments.dry_run:
-        measured = _measured(arguments.out) or Measured.read(COMMITTED)
-        print("\n".join(estimate_lines(comparisons, measured, arguments.jobs)))
-        return 0
+        return _dry_run(comparisons, arguments)
     code = 0
     if not arguments.only_report:
         write_streams(plan.worlds(), arguments.data, arguments.jobs)
         if arguments.only_streams:
             return 0
-        _measure(plan, comparisons, arguments)
+    if comparisons and (arguments.measure_costs or not arguments.only_report):
+        measure_costs(_runs(plan), annotations_of(comparisons[0].world, arguments.data), arguments)
+    if not arguments.only_report:
         code = run_all(comparisons, arguments.data, arguments.out, arguments.jobs)
         if code == STOPPED:
             return code
-    return max(code, _report(comparisons, arguments, _command(given)))
-
-
-def _measure(plan: Plan, comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> None:
-    """Measure the costs at one budget that are not known yet, and store them."""
-    known = _measured(arguments.out)
-    costs = dict(known.costs) if known else {}
-    size = RATES_BUDGET if RATES_BUDGET in plan.budgets else max(plan.budgets)
-    runs = [(name, size) for name in (*plan.policies, *FLOORS)]
-    missing = [run for run in runs if run not in costs]
-    if missing and comparisons:
-        print(f"costs of {len(missing)} runs, one after the other", flush=True)
-        new = measure(missing, annotations_of(comparisons[0].world, arguments.data))
-        replace(new, costs=costs | dict(new.costs)).write(arguments.out)
-
-
-def _measured(folder: Path) -> Measured | None:
-    path = folder / COSTS_FILE
-    return Measured.read(path) if path.exists() else None
-
-
-def _report(comparisons: Sequence[Comparison], arguments: argparse.Namespace, command: str) -> int:
     results = collect(comparisons, arguments.out, arguments.ours, arguments.kin)
-    if results.accuracies.empty:
-        print("error: no comparison is finished; nothing to report", file=sys.stderr)
-        return 2
-    if "memories" not in set(results.accuracies["part"]):
-        print("Finished; no page without --parts memories, whose finished runs it only reads")
-        return 0
-    measured, ours = _measured(arguments.out), arguments.ours
-    texts = {
-        PAGE_FILE: page(results, measured, ours, command),
-        "comparison/all_questions.svg": figures.all_questions(results.accuracies, ours),
-        "comparison/far_against_recent.svg": figures.far_against_recent(results.accuracies, ours),
-    }
-    for folder in (arguments.out, *([arguments.docs] if arguments.docs else [])):
-        (folder / "comparison").mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_text(folder / name, text)
-        results.write_csv(folder / "comparison")
-        if measured is not None:
-            measured.write(folder / "comparison")
-    results.write_json(arguments.out / "comparison")
-    print("\n".join(verdict_lines(results, measured, ours)))
-    print(f"Page: {arguments.out / PAGE_FILE}")
+    report = Report(results, measured_in(arguments.out), robustness, arguments.ours)
+    return max(code, report.write(arguments.out, arguments.docs, _command(given)))
+
+
+def _dry_run(comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> int:
+    measured = measured_in(arguments.out) or measured_in(COMMITTED)
+    if measured is None:
+        raise CostsError("no costs are known to estimate by; measure them: --measure_costs")
+    owed = owed_by_all(comparisons, arguments.data, arguments.out)
+    print("\n".join(estimate_lines(owed, measured, arguments.jobs)))
     return 0
 
 
+def measure_costs(runs: Sequence[Run], anno_path: Path, arguments: argparse.Namespace) -> None:
+    """Measure all runs in one session, unless one before has them all, and store it."""
+    known = measured_in(arguments.out)
+    if known is None or arguments.measure_costs or not known.covers(runs):
+        print(f"What {len(runs)} memories cost, measured in turns", flush=True)
+        found = measure(runs, anno_path)
+        found.write(arguments.out)
+        if not found.is_quiet:
+            logger.warning(
+                "other work had the core for %.0f %% of the session: compare the fastest rounds, "
+                "or measure again on an idle machine: --measure_costs",
+                100 * (1 - found.cpu_share),
+            )
+
+
+def measured_in(folder: Path) -> Measured | None:
+    """The session whose file lies there; None, with a warning, where it is of another shape."""
+    path = folder / COSTS_FILE
+    try:
+        return Measured.read(path) if path.exists() else None
+    except CostsError as error:
+        logger.warning("%s", error)
+        return None
+
+
+def _runs(plan: Plan) -> list[Run]:
+    """All memories and floors, at the budget that is shown in full."""
+    size = RATES_BUDGET if RATES_BUDGET in plan.budgets else max(plan.budgets)
+    return [(name, size) for name in dict.fromkeys((*plan.policies, *FLOORS))]
+
+
 def _command(given: Sequence[str]) -> str:
-    """How the page was made, as one line; what to report only is no part of it."""
-    kept = [one for one in given if one != "--only_report"]
+    """How the page was made, as one line."""
+    kept = [one for one in given if one not in NO_PART]
     return shlex.join(["python", "scripts/compare_degrees.py", *kept])

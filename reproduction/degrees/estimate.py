@@ -1,44 +1,56 @@
-"""How long a plan takes, from measured costs: a memory's ingest without the vision tower, which is
-shared, times frames, and its answers times questions."""
+"""How long what is owed takes, from measured costs: a memory's ingest without the vision tower,
+which is shared, times frames, and its answers times questions.
+
+Costs are CPU time here: a session beside other work takes longer by the clock, which says nothing
+about the run to come.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
 
-from reproduction.degrees.costs import Costs, Measured
-from reproduction.degrees.plan import Comparison
+from reproduction.degrees.costs.measured import Costs, Measured
+from reproduction.degrees.owed import Owed, OwedRun
 
-TASKS = 17
-"""Of edition 2 of NanoStream; a stream has at most `questions_per_task` of each."""
 START_SECONDS = 12
 """Loading the model, and writing the table."""
 
 
-def seconds_of(comparison: Comparison, measured: Measured, jobs: int) -> float:
-    """Wall-clock seconds on as many cores as processes."""
-    length = comparison.world.length
-    frames = length.seconds * comparison.sample_fps
-    questions = TASKS * length.questions_per_task
-    per_stream = frames * measured.vision_seconds_per_frame
-    for policy in comparison.policies:
-        for kv_size in comparison.budgets:
-            costs = _costs(measured, policy, kv_size)
-            ingest = costs.ingest_seconds_per_frame - measured.vision_seconds_per_frame
-            per_stream += frames * max(0.0, ingest) + questions * costs.answer_seconds
-    return START_SECONDS + comparison.num_streams * per_stream / min(jobs, comparison.num_streams)
+def seconds_of(owed: Owed, measured: Measured, jobs: int) -> float:
+    """Wall-clock seconds on as many idle cores as processes; 0 where nothing is owed."""
+    num_streams = len(owed.streams)
+    if not num_streams:
+        return 0.0
+    frames = owed.comparison.world.length.seconds * owed.comparison.sample_fps
+    seconds = num_streams * frames * measured.vision_seconds_per_frame
+    seconds += sum(_seconds_of_run(run, frames, measured) for run in owed.runs)
+    in_turn = -(-num_streams // jobs)  # streams of the process that has most of them
+    return START_SECONDS + measured.cpu_share * seconds * in_turn / num_streams
 
 
-def estimate_lines(comparisons: Sequence[Comparison], measured: Measured, jobs: int) -> list[str]:
+def estimate_lines(everything: Sequence[Owed], measured: Measured, jobs: int) -> list[str]:
     """What would be run, and for how long."""
     lines, total = [], 0.0
-    for number, comparison in enumerate(comparisons, start=1):
-        seconds = seconds_of(comparison, measured, jobs)
+    for number, owed in enumerate(everything, start=1):
+        seconds = seconds_of(owed, measured, jobs)
         total += seconds
-        size = f"{comparison.num_streams} streams, {comparison.num_runs} runs"
-        lines.append(f"{number:3d}. {comparison.title}: {size}, {seconds / 60:.1f} min")
-    head = f"{len(comparisons)} comparisons, {total / 60:.0f} minutes in {jobs} processes"
-    return [*lines, f"{head}, writing the streams not counted; measured on {measured.machine}"]
+        size = f"{len(owed.streams)} streams, {len(owed.runs)} of {owed.comparison.num_runs} runs, "
+        size += f"{sum(run.num_questions for run in owed.runs)} answers, {seconds / 60:.1f} min"
+        lines.append(f"{number:3d}. {owed.comparison.title}: {size if seconds else 'finished'}")
+    head = f"{len(everything)} comparisons, {total / 60:.0f} minutes in {jobs} processes"
+    return [
+        *lines,
+        f"{head} that have a core each to themselves, writing the streams not counted;",
+        f"by the CPU time of each memory, alone, on {measured.machine}, {measured.measured_at}",
+    ]
+
+
+def _seconds_of_run(run: OwedRun, frames: float, measured: Measured) -> float:
+    costs = _costs(measured, run.policy, run.kv_size)
+    ingest = costs.ingest_seconds_per_frame - measured.vision_seconds_per_frame
+    watched = len(run.streams) * frames * max(0.0, ingest)
+    return watched + run.num_questions * costs.answer_seconds
 
 
 def _costs(measured: Measured, policy: str, kv_size: int) -> Costs:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 _EARLY = 0.25
@@ -42,10 +43,15 @@ def with_new(
     return found
 
 
-def frames_apart(sights: Sequence[Sight], neighbour_seconds: float) -> int:
-    """How many frames on, at the pace of these, a frame's neighbour is; at least 1."""
+def neighbours(sights: Sequence[Sight], neighbour_seconds: float) -> tuple[int, float]:
+    """How many frames on, at the pace of these, a frame's neighbour is: at least 1, and so few that
+    each of two frames and more has one among these. And how much it tells, in (0, 1]: the less the
+    further beyond `neighbour_seconds` it is."""
     step = (sights[-1].seconds - sights[0].seconds) / max(1, len(sights) - 1)
-    return max(1, round(neighbour_seconds / step)) if step > 0 else 1
+    if step <= 0:
+        return 1, 1.0
+    apart = max(1, min(round(neighbour_seconds / step), len(sights) // 2))
+    return apart, min(1.0, neighbour_seconds / (apart * step))
 
 
 def noted_beside(
@@ -60,11 +66,11 @@ def noted_beside(
     return found
 
 
-def steady(sights: Sequence[Sight], count: int, tail: int) -> list[int]:
-    """Places of the last `tail` frames and of the newest before them that are on pace; `count` in
-    all, ascending."""
-    before = [place for place in range(len(sights) - tail) if sights[place].on_pace]
-    return [*before[max(0, len(before) - count + tail) :], *range(len(sights) - tail, len(sights))]
+def steady(sights: Sequence[Sight], count: int) -> list[int]:
+    """Places of the newest frame and of the newest before it that are on pace; `count` in all,
+    ascending."""
+    before = [place for place, sight in enumerate(sights[:-1]) if sight.on_pace]
+    return [*before[max(0, len(before) - count + 1) :], len(sights) - 1]
 
 
 def choose_whole(
@@ -79,15 +85,17 @@ def choose_whole(
     and `num_changes` others after which the picture changed: again and again the one goes whose
     change counts least.
 
-    What a frame changed counts less by how little it resembles its neighbours, times
-    `unconfirmed_weight`: a flash differs from what follows, but also from what went before. And it
-    counts 1 / e per `fading_scenes` that began since (`faded`).
+    What a frame changed counts less by how much less than usual it resembles its neighbours, times
+    `unconfirmed_weight`: a flash differs from what follows, but also from what went before, while
+    noise makes all frames differ. And it counts 1 / e per `fading_scenes` that began since
+    (`faded`).
     """
+    usual = median([sight.beside for sight in sights if sight.beside > -1] or [1.0])
     kept, fixed = list(range(len(sights))), frozenset(stays)
 
     def changed(here: int, after: int) -> float:
-        unconfirmed = unconfirmed_weight * (1 - sights[here].beside)
-        return max(0.0, 1 - similarity[here][after] - unconfirmed)
+        unconfirmed = max(0.0, usual - sights[here].beside)
+        return max(0.0, 1 - similarity[here][after] - unconfirmed_weight * unconfirmed)
 
     while len(kept) > num_changes + len(stays):
         counts = faded([changed(*pair) for pair in pairwise(kept)], fading_scenes)

@@ -1,11 +1,4 @@
-"""Markdown tables of the page, and its texts."""
-
-from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import pandas as pd
+"""What the page says between its tables."""
 
 TEXT = {
     "head": """# Memories compared on NanoStream
@@ -43,12 +36,37 @@ Points over all questions, and a lower bound that holds for all other memories a
 """,
     "costs": """## What each memory costs
 
-Measured alone on one stream ({machine}, one process, median of three rounds; {frames} frames,
-{questions} questions, chunks end where a question is due). Ingest is a frame's way through the
-vision tower ({vision:.1f} ms of it; the comparisons themselves encode each frame once for all
-memories), the layers of the decoder that it passes then, and compression. Device bytes are what
-is allocated, with room for a chunk and for a question. "Works when asked": reads frames or
+Measured alone on one stream, all memories in turns in one session of {rounds} rounds, so that what
+the machine does meanwhile hits all alike ({measured_at}; {machine}; {cpu_percent:.0f} % of a core
+for one thread; {frames} frames, {questions} questions, chunks end where a question is due). Times
+are medians over rounds, with the fastest and the slowest round in brackets. Ingest is a frame's way
+through the vision tower ({vision:.1f} ms of it; the comparisons themselves encode each frame once
+for all memories), the layers of the decoder that it passes then, and compression. Device bytes are
+what is allocated, with room for a chunk and for a question. "Works when asked": reads frames or
 searches before it answers.
+""",
+    "costs_beside_work": """**Other work had the core for {percent:.0f} % of the session.**
+What passes faster than a round is not taken out: medians may differ without a reason. Compare the
+fastest rounds.
+""",
+    "dialogue": """## What dialogue does to each memory
+
+Share of answers in % that are not those of the same question asked in order: with other questions
+in the places of those before it, and asked alone, where no chunk of frames ends before its time
+either ({size}; 95 % intervals over streams; `docs/robustness.md`). File:
+`comparison/robustness.json`.
+""",
+    "no_dialogue": """## What dialogue does to each memory
+
+Not part of this page. To measure how many answers other questions change, and to have them here:
+
+    python video_qa/robustness.py --model nano --dataset nanostream --sample_fps 1 --device cpu \\
+        --anno_path data/degrees/FOLDER/nanostream_test.json --kv_sizes {kv_size} \\
+        --results_root results/dialogue --policies {policies}
+
+Then add to the command above:
+
+    --robustness results/dialogue/nano/nanostream/robustness-fps1/robustness.json
 """,
     "tables": """## By degree
 
@@ -86,58 +104,3 @@ The same on StreamingBench and OVO-Bench, which nobody has run for these tables
     python scripts/reproduce.py --table memories --dry_run
 """,
 }
-
-
-def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Row by row."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
-class Rows(NamedTuple):
-    """Rows by name, accuracies by column; `strong` are the (row, column) to stress."""
-
-    header: list[str]
-    cells: list[list[str]]
-
-    @classmethod
-    def of(cls, table: pd.DataFrame, row: str, column: str) -> Rows:
-        """A row per value of `row`, in order of appearance, best mean first."""
-        columns = list(dict.fromkeys(table[column]))
-        found = {(one[row], one[column]): one for one in rows_of(table)}
-        means = table.groupby(row, sort=False)["accuracy_percent"].mean()
-        names = list(means.sort_values(ascending=False, kind="stable").index)
-        cells = [[name, *(_cell(found.get((name, one))) for one in columns)] for name in names]
-        return cls([row, *columns], cells)
-
-    def markdown(self) -> str:
-        """The table."""
-        return markdown(self.header, self.cells)
-
-
-def _cell(found: Any) -> str:
-    if found is None:
-        return "–"
-    return f"**{shown(found)}**" if found["may_be_best"] else shown(found)
-
-
-def shown(row: Any) -> str:
-    """`93.8 (91–96)`"""
-    bounds = (row["low_percent"], row["high_percent"])
-    interval = "" if any(map(pd.isna, bounds)) else " ({:.0f}–{:.0f})".format(*bounds)
-    return f"{row['accuracy_percent']:.1f}{interval}"
-
-
-def signed(points: Any) -> str:
-    """`+1.2`, or a dash for nothing."""
-    return "–" if pd.isna(points) else f"{points:+.1f}"
-
-
-def bytes_of(count: int) -> str:
-    """In MiB, where there are any."""
-    return "0" if not count else f"{count / 2**20:.1f} MiB"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """The first `left` columns to the left, the others to the right."""
-    marks = ["---"] * left + ["--:"] * (len(header) - left)
-    return "".join(f"| {' | '.join(line)} |\n" for line in (header, marks, *rows))

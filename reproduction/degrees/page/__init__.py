@@ -1,0 +1,1 @@
+"""The page of the comparison: its sections, tables, figures and goals."""

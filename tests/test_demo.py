@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from runner_helpers import workers_inside
 
 from hermes_cli import demo
 from video_qa import compare, inspect_memory
-from video_qa.lanes import execute, worker
-from video_qa.launchers import local
+from video_qa.lanes import worker
 from video_qa.nanostream.__main__ import main as write_nanostream
 
 PROGRAMS = {
@@ -25,13 +25,8 @@ def inside(monkeypatch: pytest.MonkeyPatch) -> None:
         words = [word for word in arguments if word != "-m"]
         assert not PROGRAMS[words[0]](words[1:])
 
-    def run_all(tasks: list[execute.WorkerTask], *_: object) -> list[str]:
-        for task in tasks:
-            worker.main([part for part in task.command[2:] if "runner_pid" not in part])
-        return []
-
     monkeypatch.setattr(demo, "_run", run)
-    monkeypatch.setattr(local, "run_workers", run_all)
+    workers_inside(monkeypatch, worker.main)
 
 
 @pytest.mark.usefixtures("inside")

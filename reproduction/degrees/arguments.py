@@ -44,7 +44,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     rates = f"other rates, watched by six memories and --ours at {RATES_BUDGET} tokens; '': none; "
     add("--rates", type=_numbers(float), default=OTHER_RATES, help=rates + _listed(OTHER_RATES))
     parts = "memories: all at all budgets; rates: at other rates; variants, trade: settings of "
-    add("--parts", type=_among(PARTS), default=PARTS, help=f"{parts}hermes and two_speed")
+    add("--parts", type=_among(PARTS), default=PARTS, help=f"{parts}hermes and of our memories")
     questions = "questions of each task per stream (default: 5 and 8); other streams, other folders"
     add("--questions_per_task", type=int, help=questions)
     add("--jobs", type=int, default=2, help="worker processes (default: %(default)s)")

@@ -25,11 +25,15 @@ VARIANTS = (
 )
 """Both profiles, lazy and eager; no memory at all, at positions the model has never seen."""
 TRADE = (
-    *(f"two_speed:recent_share={share}" for share in (0.125, 0.5, 0.75, 0.9)),
-    *("two_speed", "hermes", "recent"),
+    *(
+        f"{name}:recent_share={share}"
+        for name in ("confirmed_novelty", "two_speed")
+        for share in (0.125, 0.5, 0.75)
+    ),
+    *("confirmed_novelty", "two_speed", "hermes", "recent"),
     "two_speed:attention_weight=1:keyframe_share=0:recent_share=0.5:floor_share=0.5",
 )
-"""How two_speed trades the recent past for the far past, and what it was planned to be."""
+"""How our memories trade the recent past for the far past, and what two_speed was planned to be."""
 PARTS = ("memories", "rates", "variants", "trade")
 
 

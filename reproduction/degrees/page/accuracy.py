@@ -61,8 +61,8 @@ def other_rates(accuracies: pd.DataFrame) -> Iterator[str]:
 
 
 def settings(accuracies: pd.DataFrame) -> Iterator[str]:
-    """The sections of both memories; nothing where none was run."""
-    for part, title in (("variants", "hermes"), ("trade", "two_speed")):
+    """The sections of both parts; nothing where none was run."""
+    for part, title in (("variants", "hermes"), ("trade", "our memories")):
         own = accuracies[accuracies["part"] == part]
         if own.empty:
             continue

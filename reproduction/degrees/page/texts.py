@@ -86,7 +86,7 @@ about the present may come a second after the frame seen last.
     "trade": """## Settings of {title}: recent against far past
 
 {kv_size} tokens, {fps} fps. `recent_share` is 0.25 by default; the row with `attention_weight=1` is
-what the policy was planned to be, the past by guidance attention with floors.
+what `two_speed` was planned to be, the past by guidance attention with floors.
 """,
     "limits": """## What it does not say
 
@@ -94,8 +94,8 @@ what the policy was planned to be, the past by guidance attention with floors.
   7B model's 196; what needs whole frames costs less here than there.
 * `streaming_llm` keeps its first four visual tokens, which here are the whole first frame; two
   of the four far-past tasks ask what appeared first.
-* `two_speed` was tuned on the training split of this world, the others have their papers'
-  constants.
+* `two_speed` and `confirmed_novelty` were tuned on the training split of this world, the others
+  have their papers' constants.
 * Times are those of a small model on a CPU: for their order only.
 
 The same on StreamingBench and OVO-Bench, which nobody has run for these tables

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -103,6 +105,17 @@ def test_one_missing_memory_has_all_measured_again(
     assert all(one.answer_seconds == 0.5 for one in found.costs.values())
 
 
+def test_of_what_was_known_nothing_is_lost(tmp_path: Path, measured_runs: list[list[Run]]) -> None:
+    """Other memories are asked for than those of the earlier session."""
+    session(refused=(("cannot", 64),)).write(tmp_path)
+    asked: list[Run] = [("recent", 64), ("uniform", 64)]
+    command.measure_costs(asked, Path(), Namespace(out=tmp_path, measure_costs=True))
+    assert measured_runs == [[*asked, ("hermes", 64), ("cannot", 64)]]
+    found = Measured.read(tmp_path / "costs.json")
+    assert found.covers([*asked, ("hermes", 64), ("cannot", 64)])
+    assert all(one.answer_seconds == 0.5 for one in found.costs.values())
+
+
 def test_a_file_of_several_sessions_is_not_mixed_with_a_new_one(
     tmp_path: Path, measured_runs: list[list[Run]], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -123,14 +136,26 @@ def test_costs_are_measured_without_a_comparison(
     measured_runs: list[list[Run]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(command, "run_all", lambda *_: pytest.fail("nothing else is to run"))
     given = [f"--out={tmp_path}", f"--data={tmp_path}", "--only_report"]
-    assert command.main([*given, "--measure_costs", "--policies=hermes"]) == 2  # nothing to report
+    assert command.main([*given, "--measure_costs", "--policies=hermes"]) == 0
+    assert "there is nothing to report yet" in capsys.readouterr().out
     assert measured_runs == [[(name, 64) for name in ("hermes", *FLOORS)]]
     assert "other work had the core for 50 %" in caplog.text
     assert (tmp_path / "costs.json").exists()
     assert command.main([*given, "--policies=two_speed"]) == 2 and len(measured_runs) == 1
+    nothing = ["--measure_costs", "--streams_4x=0", "--streams_16x=0"]
+    assert command.main([*given, *nothing]) == 2 and len(measured_runs) == 1
+
+
+def test_without_streams_the_error_says_how_to_get_them(tmp_path: Path, capsys) -> None:
+    given = [f"--out={tmp_path}", f"--data={tmp_path / 'data'}", "--only_report"]
+    assert command.main([*given, "--measure_costs"]) == 2
+    complaint = capsys.readouterr().err
+    assert "write the streams first: --only_streams" in complaint and "anno_path" not in complaint
+    assert str(tmp_path / "data" / "clean_4x_q5") in complaint
 
 
 def test_on_a_quiet_machine_there_is_nothing_to_say() -> None:
@@ -149,6 +174,39 @@ def test_one_thread_is_all_there_is_inside() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.fixture
+def num_threads() -> Iterator[list[int]]:
+    """Of torch, each time a memory watches; outside there are two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield []
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("cpu_seconds", "share"), [(0.0, 0.0), (4.0, 0.4), (11.0, 1.0)])
+def test_a_session_has_one_thread_and_sees_the_frames_alone_once_a_round(
+    monkeypatch: pytest.MonkeyPatch, num_threads: list[int], cpu_seconds: float, share: float
+) -> None:
+    """Ten seconds by the clock, of which it had the core for some."""
+    vision, wall, cpu = count(1), iter((100.0, 110.0)), iter((7.0, 7.0 + cpu_seconds))
+
+    def costs_of_run(_: object, settings: Any, __: object) -> Costs:
+        num_threads.append(torch.get_num_threads())
+        return replace(COSTS, policy=settings.policy)
+
+    watched = Namespace(frames=range(100), stops=range(3))
+    clocks = Namespace(perf_counter=wall.__next__, process_time=cpu.__next__)
+    fakes = {"_watched": lambda _: watched, "load_engine": lambda *_: None, "time": clocks}
+    fakes |= {"costs_of_run": costs_of_run, "vision_seconds": lambda *_: float(next(vision))}
+    for name, fake in fakes.items():
+        monkeypatch.setattr(session_module, name, fake)
+    found = measure(RUNS, Path())
+    assert num_threads == [1] * (1 + ROUNDS * len(RUNS))  # one to get warm
+    assert next(vision) == ROUNDS + 1
+    assert found.vision_seconds_per_frame == (ROUNDS + 1) / 2 / 100  # the median of 1 to ROUNDS
+    assert found.cpu_share == share and list(found.costs) == RUNS
 
 
 def test_costs_are_those_of_one_memory_alone(

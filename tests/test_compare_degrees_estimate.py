@@ -127,5 +127,14 @@ def test_a_dry_run_runs_nothing(tmp_path: Path, capsys, monkeypatch: pytest.Monk
     monkeypatch.setattr(command, "COMMITTED", tmp_path)
     (tmp_path / "out" / "costs.json").write_text("{}")
     assert command.main(given) == 2
-    assert "--measure_costs" in capsys.readouterr().err
+    complaint = capsys.readouterr().err
+    assert complaint.index("without --dry_run") < complaint.index("--only_streams")
+    assert "then measure: --only_report --measure_costs" in complaint
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_fresh_checkout_has_costs_to_estimate_by(tmp_path: Path, capsys) -> None:
+    assert command.measured_in(command.COMMITTED) is not None
+    given = [f"--out={tmp_path}", f"--data={tmp_path}", "--dry_run", "--parts=memories"]
+    assert command.main([*given, "--degrees=busy", "--policies=hermes", "--streams_16x=0"]) == 0
+    assert "40 streams, 9 of 9 runs" in capsys.readouterr().out

@@ -9,8 +9,8 @@ Writes the streams, measures what each memory costs, lets all memories watch sid
 writes comparison.md with tables and figures. Each run is a results folder as
 `video_qa/run_infer.py` writes it. A killed run goes on where it was; more streams, memories,
 budgets or rates are added to what is there. Costs are measured in one session: where those of one
-memory are missing, those of all are measured again. Exit code 0: everything was answered; 1: some
-of it failed; 2: the command cannot be carried out; 130: stopped.
+memory are missing, those of all that are known are measured again. Exit code 0: all that was asked
+for is done; 1: some of it failed; 2: the command cannot be carried out; 130: stopped.
 """
 
 from __future__ import annotations
@@ -58,18 +58,22 @@ def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> int:
     robustness = read_robustness(arguments.robustness) if arguments.robustness else None
     if arguments.dry_run:
         return _dry_run(comparisons, arguments)
-    code = 0
     if not arguments.only_report:
         write_streams(plan.worlds(), arguments.data, arguments.jobs)
         if arguments.only_streams:
             return 0
-    if comparisons and (arguments.measure_costs or not arguments.only_report):
+    measures = bool(comparisons) and (arguments.measure_costs or not arguments.only_report)
+    if measures:
         measure_costs(_runs(plan), annotations_of(comparisons[0].world, arguments.data), arguments)
+    code = 0
     if not arguments.only_report:
         code = run_all(comparisons, arguments.data, arguments.out, arguments.jobs)
         if code == STOPPED:
             return code
     results = collect(comparisons, arguments.out, arguments.ours, arguments.kin)
+    if measures and arguments.only_report and results.accuracies.empty:
+        print("Costs are measured; no comparison is finished, so there is nothing to report yet")
+        return 0
     report = Report(results, measured_in(arguments.out), robustness, arguments.ours)
     return max(code, report.write(arguments.out, arguments.docs, _command(given)))
 
@@ -77,18 +81,29 @@ def _compare(arguments: argparse.Namespace, given: Sequence[str]) -> int:
 def _dry_run(comparisons: Sequence[Comparison], arguments: argparse.Namespace) -> int:
     measured = measured_in(arguments.out) or measured_in(COMMITTED)
     if measured is None:
-        raise CostsError("no costs are known to estimate by; measure them: --measure_costs")
+        raise CostsError(
+            "no costs are known to estimate by; without --dry_run, write the streams: "
+            "--only_streams, then measure: --only_report --measure_costs"
+        )
     owed = owed_by_all(comparisons, arguments.data, arguments.out)
     print("\n".join(estimate_lines(owed, measured, arguments.jobs)))
     return 0
 
 
 def measure_costs(runs: Sequence[Run], anno_path: Path, arguments: argparse.Namespace) -> None:
-    """Measure all runs in one session, unless one before has them all, and store it."""
+    """Measure all runs in one session, unless one before has them all, and store it.
+
+    What an earlier session knew is measured again too: a file is one session, and loses nothing.
+
+    Raises:
+        CostsError: the streams are not there.
+    """
     known = measured_in(arguments.out)
     if known is None or arguments.measure_costs or not known.covers(runs):
-        print(f"What {len(runs)} memories cost, measured in turns", flush=True)
-        found = measure(runs, anno_path)
+        before = (*known.costs, *known.refused) if known else ()
+        together = list(dict.fromkeys((*runs, *before)))
+        print(f"What {len(together)} memories cost, measured in turns", flush=True)
+        found = measure(together, anno_path)
         found.write(arguments.out)
         if not found.is_quiet:
             logger.warning(

@@ -21,7 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from reproduction.degrees.costs.measured import Costs, Measured, Run
+from reproduction.degrees.costs.measured import Costs, CostsError, Measured, Run
 from reproduction.degrees.costs.one_stream import Watched, costs_of_run, vision_seconds
 from video_qa.questions.annotation_file import load_annotations
 from video_qa.questions.benchmarks import DATASETS
@@ -39,6 +39,9 @@ def measure(runs: Sequence[Run], anno_path: Path) -> Measured:
     """Costs of memories on the first stream of an annotation file, at 1 fps, on one CPU thread.
 
     A memory that cannot serve the model is named among the refused.
+
+    Raises:
+        CostsError: the streams are not there.
     """
     began, watched = datetime.now(UTC), _watched(anno_path)
     settings = RunSettings("nano", 64, 1.0, streaming=DATASET.streaming or False, policy="recent")
@@ -106,6 +109,11 @@ def one_thread() -> Iterator[None]:
 
 
 def _watched(anno_path: Path) -> Watched:
+    if not anno_path.exists():
+        raise CostsError(
+            f"costs are measured on the first stream of {anno_path}, which is not there; "
+            "write the streams first: --only_streams"
+        )
     video = load_annotations(anno_path, DATASET.kind)[0]
     step = -(-len(video.questions) // MOST_QUESTIONS)
     return Watched(replace(video, questions=video.questions[::-step][::-1]), 1.0)

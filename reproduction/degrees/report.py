@@ -13,6 +13,7 @@ from reproduction.degrees.page import figures
 from reproduction.degrees.page.dialogue import Numbers
 from reproduction.degrees.page.page import page, verdict_lines
 from reproduction.degrees.results import Results
+from video_qa.comparison.robustness_table import JSON_FILE
 
 PAGE_FILE, TABLES = "comparison.md", "comparison"
 
@@ -56,6 +57,10 @@ class Report:
         self.results.write_csv(folder)
         if self.measured is not None:
             self.measured.write(folder)
+        path = folder / JSON_FILE
         if self.robustness is not None:
             content = json.dumps(self.robustness, indent=1) + "\n"
-            write_text(folder / "robustness.json", content)
+            write_text(path, content)
+        elif path.exists():
+            path.unlink()
+            print(f"Removed: {path}, which is of an earlier page")

@@ -22,14 +22,15 @@ def read_robustness(path: Path) -> Numbers:
     """What `video_qa/robustness.py` wrote.
 
     Raises:
-        ValueError: the file is another one, or of another data set.
+        ValueError: the file is another one, lacks what the page shows, or is of another data set.
         OSError: it cannot be read.
     """
     try:
         numbers: Numbers = json.loads(path.read_text(encoding="utf-8"))
         if not changed_column(numbers) or not changed_column(numbers, "alone"):
             raise ValueError("it has no rows")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        _size(numbers)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path} is no {JSON_FILE} of video_qa/robustness.py ({error}); give the file that it "
             "writes into results/MODEL/DATASET/robustness-fpsN"
@@ -46,10 +47,16 @@ def dialogue(numbers: Numbers | None, accuracies: pd.DataFrame) -> Iterator[str]
         names = ",".join(name for name in dict.fromkeys(own) if name not in FLOORS)
         yield TEXT["no_dialogue"].format(policies=names, kv_size=main_budget(accuracies))
         return
-    yield TEXT["dialogue"].format(size=_size(numbers))
+    yield TEXT["dialogue"].format(size=_size(numbers), streams=_streams(numbers))
     shuffled, alone = (changed_column(numbers, turns) for turns in ("shuffled", "alone"))
     rows = [[run[0], str(run[1]), shuffled[run], alone[run]] for run in shuffled]
     yield markdown(HEADER, rows)
+
+
+def _streams(numbers: Numbers) -> str:
+    """Which they are; `video_qa/robustness.py` does not say so."""
+    named = numbers.get("anno_path")
+    return f"`{named}`" if named else TEXT["dialogue_streams"]
 
 
 def _size(numbers: Numbers) -> str:

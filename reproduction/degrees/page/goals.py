@@ -6,7 +6,7 @@ for the number of cases is due.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pandas as pd
@@ -116,19 +116,22 @@ def _compression(measured: Measured, ours: str) -> Iterator[Goal]:
         if name == ours and (other := measured.costs.get(("hermes", size))) is not None
     ]
     if both:
-        own, other = max(both, key=lambda two: _compressing(two[0]) - _compressing(two[1]))
-        times = [
-            milliseconds(_compressing(c), c.compression_by_round_seconds) for c in (own, other)
-        ]
+        by, seconds = _deciding(measured)
+        own, other = max(both, key=lambda two: seconds(two[0]) - seconds(two[1]))
+        times = [milliseconds(seconds(c), c.compression_by_round_seconds) for c in (own, other)]
         yield Goal(
-            "compression (median) costs no more than that of hermes",
-            _compressing(own) <= _compressing(other),
+            f"compression ({by}) costs no more than that of hermes",
+            seconds(own) <= seconds(other),
             f"{times[0]} against {times[1]} at {own.kv_size} tokens",
         )
 
 
-def _compressing(costs: Costs) -> float:
-    return costs.compression_p50_seconds
+def _deciding(measured: Measured) -> tuple[str, Callable[[Costs], float]]:
+    """Which seconds of compression can be compared, and their name."""
+    if measured.is_quiet:
+        return "median", lambda costs: costs.compression_p50_seconds
+    by = "fastest round, since other work had the core meanwhile"
+    return by, lambda costs: min(costs.compression_by_round_seconds)
 
 
 def _at(row: pd.Series) -> str:

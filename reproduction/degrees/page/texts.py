@@ -54,8 +54,10 @@ fastest rounds.
 Share of answers in % that are not those of the same question asked in order: with other questions
 in the places of those before it, and asked alone, where no chunk of frames ends before its time
 either ({size}; 95 % intervals over streams; `docs/robustness.md`). File:
-`comparison/robustness.json`.
+`comparison/robustness.json`. Streams: {streams}.
 """,
+    "dialogue_streams": """those of one folder, so of one degree alone, not all that the rest
+of this page is about; the file does not say which (`docs/robustness.md` does of its own)""",
     "no_dialogue": """## What dialogue does to each memory
 
 Not part of this page. To measure how many answers other questions change, and to have them here:

@@ -1,5 +1,5 @@
-"""Every policy and family on pretended GPUs: no device mismatch, the CPU's stream bit for bit, and
-no more waits and copies than docs/benchmarks.md says.
+"""Every policy and family on two pretended GPUs, every policy on one: no device mismatch, the CPU's
+stream bit for bit, and no more waits and copies than docs/benchmarks.md says.
 """
 
 from __future__ import annotations

@@ -149,15 +149,27 @@ def test_a_neighbour_tells_less_the_further_it_is_beyond_a_second():
     assert neighbours(seen(0, 0.5, 1, 1.5), 1.0) == (2, 1.0)
     assert neighbours(seen(0, 0.5, 1), 1.0) == (1, 1.0)
     assert neighbours(seen(7), 1.0) == (1, 1.0)
+    assert neighbours(seen(0, 60, 61, 62, 63, 64), 1.0) == (1, 1.0)
 
 
-def test_noise_that_all_frames_show_hides_no_change():
-    """All differ from their neighbours by 0.2, after the third by 0.3; the second is a flash."""
-    sights = [Sight(number, number, True, beside=0.8) for number in range(6)]
-    sights[1] = sights[1]._replace(beside=0.3)
-    rows = [[0.8] * 6 for _ in sights]
-    rows[2][3:], rows[1][2:] = [0.7] * 3, [0.3] * 4
-    assert choose_whole(sights, rows, [5], 1, 1e9, 2.0) == [2, 5]
+NOISE = [[0.8] * 6, [0.3] * 6, [0.8] * 3 + [0.7] * 3, *[[0.8] * 6] * 3]
+"""Likeness of six frames, each to those after it: 0.3 after the second, 0.7 after the third."""
+
+
+@pytest.mark.parametrize(
+    ("beside", "stays"),
+    [
+        ([0.8, 0.3, 0.8, 0.8, 0.8, 0.8], 2),
+        ([0.8, 0.3, 0.8, 0.8, 0.8, -1.0], 2),
+        ([0.99, 0.3, 0.8, 0.99, 0.8, -1.0], 2),
+        ([0.6, 0.5, 0.3, 0.6, 0.6, -1.0], 1),
+        ([-1.0] * 6, 1),
+    ],
+)
+def test_noise_that_all_frames_show_hides_no_change(beside, stays):
+    """What counts against a frame is how much less than the median it resembles its neighbours."""
+    sights = [Sight(number, number, True, own) for number, own in enumerate(beside)]
+    assert choose_whole(sights, NOISE, [5], 1, 1e9, 2.0) == [stays, 5]
 
 
 def _scenes(frames_each=5, scenes=4):
@@ -165,12 +177,17 @@ def _scenes(frames_each=5, scenes=4):
     return random_states(scenes, LENGTH)[1].repeat_interleave(frames_each, dim=1)
 
 
-@pytest.mark.parametrize("name", ["confirmed_novelty", "two_speed"])
-def test_what_flashes_up_once_leaves(name):
-    """Frame 7 shows what no other frame shows; frames 10 and 11 show something, too."""
+def _flash():
+    """(l, f, t, g, d): frame 7 shows what no other frame shows; 10 and 11 show something, too."""
     values = _scenes()
     values[:, 7], values[:, 10] = random_states(2, LENGTH, seed=5)[1].unbind(1)
     values[:, 11] = values[:, 10]
+    return values
+
+
+@pytest.mark.parametrize("name", ["confirmed_novelty", "two_speed"])
+def test_what_flashes_up_once_leaves(name):
+    values = _flash()
     policy = policy_of(name, 44, recent_share=0.1, keyframe_share=0.45)
     memory = _watch(policy, values)
     for layer in range(NUM_LAYERS):
@@ -178,6 +195,36 @@ def test_what_flashes_up_once_leaves(name):
         assert (7 in frames) == (name == "two_speed")
         assert 10 in frames or 11 in frames
         assert {0, 19} <= set(frames)
+
+
+def _kept(times, frame_weight, weight):
+    """Frames of the tokens that are kept of `_flash`, and frames that are whole."""
+    weights = {"unconfirmed_frame_weight": frame_weight, "unconfirmed_weight": weight}
+    shares = {"recent_share": 0.1, "keyframe_share": 0.45, "fading_scenes": 1e18}
+    policy = policy_of("confirmed_novelty", 44, **shares, **weights)
+    frames = _watch(policy, _flash(), list(times)).provenance.frame[:, PREFIX : PREFIX + 44]
+    return frames.tolist(), [sight.number for sight in policy._sights]
+
+
+@pytest.mark.parametrize(("weight", "frame_weight"), [(2.0, 0.0), (0.0, 2.0)])
+def test_frames_that_come_seldom_confirm_less(weight, frame_weight):
+    """Eight seconds apart by an eighth, for tokens and for frames; pauses are not the pace."""
+    each_second = _kept(range(20), frame_weight, weight)
+    assert _kept([n + n // 5 * 30 for n in range(20)], frame_weight, weight) == each_second
+    seldom = _kept(range(0, 160, 8), frame_weight, weight)
+    assert seldom == _kept(range(20), frame_weight / 8, weight / 8) != each_second
+
+
+def test_a_clock_that_was_set_back_leaves_no_old_frames_in_the_recent_part():
+    policy = policy_of("confirmed_novelty", 40, recent_share=0.6, keyframe_share=0.0)
+    _watch(policy, random_states(60, LENGTH)[1], [*range(100, 120), *range(40)])
+    assert [sight.number for sight in policy._sights] == [54, 55, 56, 57, 58, 59]
+
+
+@pytest.mark.parametrize("seconds", [0, math.inf, -1])
+def test_a_neighbour_has_to_be_somewhere_else(seconds):
+    with pytest.raises(ValueError, match="neighbour_seconds must be a finite number above 0"):
+        policy_of("confirmed_novelty", KV_SIZE, neighbour_seconds=seconds)
 
 
 def test_frames_that_come_faster_do_not_shorten_the_recent_part():

@@ -15,17 +15,19 @@ A policy of this project, `two_speed` without its weak sides (docs/log.md):
    neighbour tells.
 
 Neighbours and paces are seconds of the stream, ages are scenes, budgets are shares: neither the
-rate of sampling nor the tokens of a frame are in any constant. At each compression newcomers are
-compared with what is older, and of what was kept only tokens whose nearest one is gone
-(`nearest_older`): the result is that of comparing all with all.
+rate of sampling nor the tokens of a frame are in any constant. A model that reads two frames as one
+(Qwen) has half as many frames here, so that at 1 fps a neighbour is two seconds away and tells
+half. At each compression newcomers are compared with what is older, and of what was kept only
+tokens whose nearest one is gone (`nearest_older`): the result is that of comparing all with all.
 
 The defaults were chosen on training streams of all degrees of NanoStream at 32, 64 and 128 tokens
 of 4 a frame (docs/log.md). `fading_scenes` 0.3 lets the last of the scene before go only for what
 changed in this one; with key frames aged by the clock `two_speed` is 9 points worse on the recent
 past at 32 tokens. `unconfirmed_weight` 2 was better than 1 in five of eight comparisons and worse
 in two. Off the pace only the newest frame is whole: a second one costs 3 points of the recent past
-at 2 fps. Shares of 0.125 and 0.25, 0.35 and 0.5 could not be told apart: of 8 frames the defaults
-keep 2 newest, 2 before changes and 4 as tokens, of 16 it is 4, 5 and 7.
+at 2 fps, where `unconfirmed_frame_weight` 2 was chosen, too. Shares of 0.125 and 0.25, 0.35 and 0.5
+could not be told apart: of 8 frames the defaults keep 2 newest, 2 before changes and 4 as tokens,
+of 16 it is 4, 5 and 7.
 """
 
 from __future__ import annotations
@@ -74,7 +76,8 @@ class ConfirmedNoveltyOptions:
     fading_scenes: float = 0.3
     """Scenes that begin after a change until it counts 1 / e of a new one."""
     neighbour_seconds: float = 1.0
-    """From a frame to those before and after it that have to confirm it; at least one frame."""
+    """From a frame to those before and after it that have to confirm it; where frames come less
+    often it is the next one, and tells as much less as it is further away."""
     unconfirmed_weight: float = 2.0
     """How much a token's distance from its neighbouring frames counts against its novelty."""
     unconfirmed_frame_weight: float = 2.0
@@ -87,9 +90,9 @@ class ConfirmedNoveltyOptions:
             check_share(name, getattr(self, name))
         for name in ("unconfirmed_weight", "unconfirmed_frame_weight"):
             check_share(name, getattr(self, name), high=float("inf"))
-        for name in ("pace_seconds", "neighbour_seconds"):
-            check_share(name, getattr(self, name), high=float("inf"))
-        check_positive("fading_scenes", self.fading_scenes)
+        check_share("pace_seconds", self.pace_seconds, high=float("inf"))
+        for name in ("neighbour_seconds", "fading_scenes"):
+            check_positive(name, getattr(self, name))
 
 
 class ConfirmedNovelty(Policy):

@@ -32,10 +32,12 @@ class Sight(NamedTuple):
 def with_new(
     sights: Sequence[Sight], new: Sequence[tuple[int, float]], pace_seconds: float
 ) -> list[Sight]:
-    """Together with frames of these numbers and times."""
+    """Together with frames of these numbers and times; a clock that was set back starts anew."""
     found = list(sights)
-    paced = max((sight.seconds for sight in sights if sight.on_pace), default=-math.inf)
+    paced = next((sight.seconds for sight in reversed(sights) if sight.on_pace), -math.inf)
     for number, seconds in new:
+        if found and seconds < found[-1].seconds:
+            paced = -math.inf
         early = _EARLY * (seconds - found[-1].seconds) if found else 0
         on_pace = seconds >= paced + pace_seconds - early
         paced = seconds if on_pace else paced
@@ -46,8 +48,8 @@ def with_new(
 def neighbours(sights: Sequence[Sight], neighbour_seconds: float) -> tuple[int, float]:
     """How many frames on, at the pace of these, a frame's neighbour is: at least 1, and so few that
     each of two frames and more has one among these. And how much it tells, in (0, 1]: the less the
-    further beyond `neighbour_seconds` it is."""
-    step = (sights[-1].seconds - sights[0].seconds) / max(1, len(sights) - 1)
+    further beyond `neighbour_seconds` it is. A pause among them is not their pace."""
+    step = median([late.seconds - early.seconds for early, late in pairwise(sights)] or [0.0])
     if step <= 0:
         return 1, 1.0
     apart = max(1, min(round(neighbour_seconds / step), len(sights) // 2))
@@ -90,7 +92,7 @@ def choose_whole(
     noise makes all frames differ. And it counts 1 / e per `fading_scenes` that began since
     (`faded`).
     """
-    usual = median([sight.beside for sight in sights if sight.beside > -1] or [1.0])
+    usual = median(sight.beside for sight in sights)
     kept, fixed = list(range(len(sights))), frozenset(stays)
 
     def changed(here: int, after: int) -> float:

@@ -201,6 +201,24 @@ def _without(name: str) -> str:
 
 
 @pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--policies=recent,nope", "unknown policy 'nope': expected one of blank_frames, "),
+        ("--ours=nope", "unknown policy 'nope'"),
+        ("--kin=nope:recent_share=0.5", "unknown policy 'nope'"),
+        ("--policies=two_speed:recent_share", "expected NAME:OPTION=VALUE"),
+        ("--policies=,", "expected names with commas between them"),
+        ("--jobs=0", "at least 1, got '0'"),
+        ("--questions_per_task=-2", "at least 1, got '-2'"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_a_dry_run_too(given, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main([given, "--dry_run"])
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("content", "complaint"),
     [
         ("policy,kv_size", "is no robustness.json"),

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hermes.policy_text import POLICY_NAMES, read_policy
 from reproduction.degrees.plan import (
     BUDGETS,
     LENGTHS,
@@ -46,11 +47,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     parts = "memories: all at all budgets; rates: at other rates; variants, trade: settings of "
     add("--parts", type=_among(PARTS), default=PARTS, help=f"{parts}hermes and of our memories")
     questions = "questions of each task per stream (default: 5 and 8); other streams, other folders"
-    add("--questions_per_task", type=int, help=questions)
-    add("--jobs", type=int, default=2, help="worker processes (default: %(default)s)")
-    add("--ours", default="two_speed", help="memory of the goals (default: %(default)s)")
+    add("--questions_per_task", type=_positive, help=questions)
+    add("--jobs", type=_positive, default=2, help="worker processes (default: %(default)s)")
+    add(
+        "--ours",
+        type=_policy,
+        default="two_speed",
+        help="memory of the goals (default: %(default)s)",
+    )
     kin = "memories that are not among the best others, beside settings of --ours"
-    add("--kin", type=names_of, default=(), help=kin)
+    add("--kin", type=_policies, default=(), help=kin)
     add("--data", type=Path, default=Path("data/degrees"), help="default: %(default)s")
     add("--out", type=Path, default=Path("results/degrees"), help="default: %(default)s")
     add("--docs", type=Path, help="also write page, tables and figures here, e.g. docs")
@@ -88,7 +94,19 @@ def _listed(values: Sequence[Any]) -> str:
 def _policies(text: str) -> list[str]:
     if not (names := names_of(text)):
         raise argparse.ArgumentTypeError("expected names with commas between them")
-    return names
+    return [_policy(name) for name in names]
+
+
+def _policy(text: str) -> str:
+    """Also where nothing is run that would find it unknown."""
+    try:
+        name = read_policy(text)[0]
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if name not in POLICY_NAMES:
+        known = ", ".join(POLICY_NAMES)
+        raise argparse.ArgumentTypeError(f"unknown policy '{name}': expected one of {known}")
+    return text
 
 
 def _among(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -113,6 +131,12 @@ def _numbers(kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
             ) from None
 
     return read
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got '{text}'")
+    return int(text)
 
 
 def _count(most: int) -> Callable[[str], int]:

@@ -20,7 +20,7 @@ from reproduction.degrees.plan import RATES_BUDGET, Comparison
 from video_qa.comparison.arguments import FLOORS
 
 RANKED = ("memories", "rates")
-"""Parts whose memories are told apart; the others are settings of two of them."""
+"""Parts whose memories are told apart; the others are settings of some of them."""
 WHERE = ("part", "degree", "length", "sample_fps", "kv_size", "group")
 
 

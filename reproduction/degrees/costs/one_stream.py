@@ -7,7 +7,7 @@ frame's way through tower, decoder and compression; decoding the video is not pa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -59,16 +59,7 @@ def costs_of_run(encoder: Any, settings: RunSettings, watched: Watched) -> Costs
         engine = encoder.new_stream(**named_fields(settings))
     except ValueError:
         return None
-    asker = HermesVQA(engine, settings, "")
-    asker.start_stream()
-    ingest, answers, timings, first = 0.0, [], [], 0
-    for question, stop in zip(watched.video.questions, watched.stops, strict=True):
-        for frames, times in watched.chunks(first, stop, settings.chunk_frames):
-            ingest += _seconds(partial(_watch, engine, frames, times))
-        first = stop
-        start = time.perf_counter()
-        timings.append(asker.ask(question).timing)
-        answers.append(time.perf_counter() - start)
+    ingest, answers, timings = _watch_and_ask(HermesVQA(engine, settings, ""), watched)
     described = engine.describe()
     first_token = [timing["first_token_seconds"] for timing in timings]
     middle, late = (float(np.percentile(first_token, share)) for share in PERCENTILES)
@@ -90,6 +81,22 @@ def costs_of_run(encoder: Any, settings: RunSettings, watched: Watched) -> Costs
         first_token_by_round_seconds=(middle,),
         compression_by_round_seconds=(compression,),
     )
+
+
+def _watch_and_ask(
+    asker: HermesVQA, watched: Watched
+) -> tuple[float, list[float], list[Mapping[str, Any]]]:
+    """Seconds of watching, seconds of each answer, and the timings of each."""
+    asker.start_stream()
+    ingest, answers, timings, first = 0.0, [], [], 0
+    for question, stop in zip(watched.video.questions, watched.stops, strict=True):
+        for frames, times in watched.chunks(first, stop, asker.settings.chunk_frames):
+            ingest += _seconds(partial(_watch, asker.model, frames, times))
+        first = stop
+        start = time.perf_counter()
+        timings.append(asker.ask(question).timing)
+        answers.append(time.perf_counter() - start)
+    return ingest, answers, timings
 
 
 def _watch(engine: Any, frames: Any, times: list[float]) -> None:

@@ -1,4 +1,4 @@
-"""Accuracies by degree, at other rates, and of the settings of two memories."""
+"""Accuracies by degree, at other rates, and of settings of some memories."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ from hermes.policy_parts.novelty.whole_choice import (
     with_new,
 )
 from hermes.policy_parts.options import check_positive, check_share
-from hermes.policy_parts.selection import newest_rows, pictures_only, top_after
+from hermes.policy_parts.selection import pictures_only, top_after
 from hermes.policy_parts.state import PolicyState, check_names
 from hermes.store.blocks import layer_blocks
 from hermes.store.layer_stack import LayerStack
@@ -150,18 +150,16 @@ class ConfirmedNovelty(Policy):
         return super().choose(memory, attention)
 
     def select(self, stack: LayerStack, attention: Tensor | None) -> Tensor:
-        """Whole frames first, then the best of the past, then the newest frames."""
-        newest = self._length
-        rows, found = slice(stack.num_visual - newest), self._found[stack.layers]
+        """Whole frames first, the newest among them, then the best of the past."""
+        found = self._found[stack.layers]
         staying = torch.isin(stack.origin.frame[:, stack.visual], self._staying.to(stack.device))
         self._whole[stack.layers] = staying
         self._compare(stack, found, staying)
-        scores, secured = self._scores(stack, found)[:, rows], staying[:, rows]
+        scores, secured = self._scores(stack, found), staying
         if self._has_text:
-            is_text = stack.origin.is_text[:, stack.visual][:, rows]
+            is_text = stack.origin.is_text[:, stack.visual]
             scores, secured = pictures_only(scores, is_text), secured & ~is_text
-        past = top_after(scores, secured, self.config.kv_size - newest)
-        return torch.cat((past, newest_rows(stack, newest)), dim=1)
+        return top_after(scores, secured, self.config.kv_size)
 
     def evicting(
         self, memory: StreamMemory, attention: Sequence[Tensor | None], kept: Sequence[Tensor]
